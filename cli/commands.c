@@ -1,0 +1,10 @@
+/*
+ * All commands there are, group by group. A part's file exports its rows; naming them here makes them exist.
+ */
+#include "command.h"
+#include "help.h"
+
+const struct cli_group cli_groups[] = {
+	{"This command", help_commands},
+	{0},
+};
