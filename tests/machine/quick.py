@@ -1,0 +1,90 @@
+"""The quick system: Debian's kernel with an initrd that boots in seconds and runs cases; and the ways to boot it.
+
+`initrd()` and `boot()` are what tests, attacks and benchmarks call. A case is an executable in the initrd's /cases: a
+shell script of tests/machine/inside/cases, or whatever `extra` adds.
+"""
+import glob
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pc
+
+sys.path.insert(0, os.path.join(pc.ROOT, "image"))
+import initrd as ramdisk  # noqa: E402  (image/ is not a package; it holds commands)
+
+INSIDE = os.path.join(pc.ROOT, "tests/machine/inside")
+MODULES = ["nvme", "e1000e", "xhci_pci", "usbhid", "hid_generic", "evdev", "msr", "cpuid", "vfat", "nls_cp437", "nls_ascii",
+           "efivarfs", "af_packet"]
+COMMAND_LINE = "console=ttyS0,115200 loglevel=5 printk.devkmsg=on panic=-1 no_timer_check"
+
+
+def build_folder():
+    """Meson's folder with the products under test."""
+    return os.environ.get("BULKHEAD_BUILD", os.path.join(pc.ROOT, "build"))
+
+
+def kernel_folder(series="6.1"):
+    """The folder of Debian's kernel (vmlinuz, modules, headers); fetched once."""
+    return subprocess.run([os.path.join(pc.ROOT, "image/kernel"), series], check=True, capture_output=True,
+                          text=True).stdout.strip()
+
+
+def our_modules(series="6.1"):
+    """Our own kernel modules for that kernel: {name: file}; empty if they are not built."""
+    folder = os.path.join(build_folder(), "driver", series)
+    return {os.path.basename(path)[:-3]: path for path in sorted(glob.glob(os.path.join(folder, "*.ko")))}
+
+
+def initrd(path, *, series="6.1", extra=None, driver=True, modules=()):
+    """Writes the quick system's initrd. `extra`: {path inside: file}; `modules`: more of the kernel's modules."""
+    tree = ramdisk.Initrd()
+    tree.busybox()
+    ours = our_modules(series) if driver else {}
+    tree.modules(kernel_folder(series), [*MODULES, *modules], extra=ours.values())
+    tree.file("init", os.path.join(INSIDE, "init"))
+    for case in sorted(glob.glob(os.path.join(INSIDE, "cases", "*"))):
+        tree.file(f"cases/{os.path.basename(case)}", case, 0o755)
+    for program in sorted(glob.glob(os.path.join(build_folder(), "tests/machine/inside", "*"))):
+        if os.path.isfile(program) and os.access(program, os.X_OK):
+            tree.program(f"bin/{os.path.basename(program)}", program)
+    command = os.path.join(build_folder(), "cli/bulkhead")
+    if os.path.exists(command):
+        tree.program("bin/bulkhead", command)
+    for inside, source in (extra or {}).items():
+        tree.program(inside, source)
+    return tree.write(path)
+
+
+def command_line(cases=(), after="poweroff", more=""):
+    words = [COMMAND_LINE, f"bulkhead.cases={','.join(cases)}" if cases else "", f"bulkhead.after={after}", more]
+    return " ".join(word for word in words if word)
+
+
+def boot(how, folder, cases=(), *, series="6.1", after="poweroff", more="", initrd_path=None, configuration=None):
+    """A boot description for pc.Pc that runs `cases`.
+
+    how: "bare-uefi" (a UKI started by firmware), "bare-direct" (QEMU loads the kernel), "uefi" (firmware starts
+    bulkhead.efi, which starts the kernel), "multiboot" (QEMU loads Bulkhead, Bulkhead the kernel).
+    """
+    os.makedirs(folder, exist_ok=True)
+    kernel = os.path.join(kernel_folder(series), "vmlinuz")
+    ram = initrd_path or initrd(os.path.join(folder, "initrd"), series=series)
+    line = command_line(cases, after, more)
+    if how == "bare-direct":
+        return pc.Direct(kernel, ram, line)
+    if how == "bare-uefi":
+        uki = load_command("image/uki").join(os.path.join(folder, "linux.efi"), kernel, ram, line)
+        return pc.Uefi({"EFI/BOOT/BOOTX64.EFI": uki})
+    raise ValueError(f"no way to boot called '{how}'")
+
+
+def load_command(path):
+    """Imports one of the project's Python commands, which have no .py ending, as a module."""
+    loader = importlib.machinery.SourceFileLoader(os.path.basename(path), os.path.join(pc.ROOT, path))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module

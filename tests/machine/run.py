@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Runs boots of suite machine and prints TAP. Usage: tests/machine/run.py BOOT...   (--list prints all names)"""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import boots  # noqa: E402
+import pc as machine  # noqa: E402
+import quick  # noqa: E402
+import session as sessions  # noqa: E402
+
+
+def run(boot, tap):
+    """Boots once and reports each case, each check, and that the PC ended by itself."""
+    print(f"# {boot.name}: {boot.how}, serial log out/machine/{boot.name}/serial.log", flush=True)
+    folder = os.path.join(machine.WORK, f"{boot.name}.files")
+    how = quick.boot(boot.how, folder, boot.cases, more=boot.more, after=boot.after, series=boot.series)
+    with machine.Pc(boot.name, how, **boot.pc) as pc:
+        pc.start()
+        session = sessions.Session(pc)
+        problem = ""
+        try:
+            session.run()
+            pc.wait_end()
+        except machine.MachineError as error:
+            problem = str(error)
+        for case in boot.cases:
+            verdict, reason = session.results.get(case, ("not ok", "the case did not finish"))
+            tap.report(verdict, f"{boot.name}.{case}", f"{reason}; serial log: {pc.log}" if reason else "")
+        for check in boot.checks:
+            reason = check(session, pc) if not problem else "the boot failed"
+            tap.report("not ok" if reason else "ok", f"{boot.name}.{check.__name__}", reason)
+        tap.report("not ok" if problem else "ok", f"{boot.name}.ran_to_its_end", problem)
+
+
+def main():
+    rows = {boot.name: boot for boot in boots.BOOTS}
+    if sys.argv[1:] == ["--list"]:
+        print("\n".join(rows))
+        return 0
+    unknown = [name for name in sys.argv[1:] if name not in rows]
+    if unknown or not sys.argv[1:]:
+        print(f"run.py: no boot '{' '.join(unknown)}'; there are: {' '.join(rows)}", file=sys.stderr)
+        return 2
+    tap = sessions.Tap()
+    for name in sys.argv[1:]:
+        run(rows[name], tap)
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
