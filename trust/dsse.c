@@ -15,8 +15,9 @@ static uint8_t *encode(const struct dsse_envelope *envelope, size_t *encoded_byt
 	size_t head_bytes;
 	uint8_t *encoded;
 
-	head_bytes = (size_t)snprintf(head, sizeof(head), "DSSEv1 %zu %s %zu ", strlen(envelope->type),
-				      envelope->type, envelope->payload_bytes);
+	head_bytes =
+	    (size_t)snprintf(head, sizeof(head), "DSSEv1 %zu %s %zu ", strlen(envelope->type),
+			     envelope->type, envelope->payload_bytes);
 	encoded = malloc(head_bytes + envelope->payload_bytes);
 	if (!encoded)
 		return NULL;
@@ -55,8 +56,9 @@ static int parse_payload(const json_t *root, struct dsse_envelope *envelope)
 	envelope->payload = malloc(text_bytes / 4 * 3 + 1);
 	if (!envelope->payload)
 		return -ENOMEM;
-	if (sodium_base642bin(envelope->payload, text_bytes / 4 * 3, json_string_value(value), text_bytes,
-			      NULL, &envelope->payload_bytes, NULL, sodium_base64_VARIANT_ORIGINAL))
+	if (sodium_base642bin(envelope->payload, text_bytes / 4 * 3, json_string_value(value),
+			      text_bytes, NULL, &envelope->payload_bytes, NULL,
+			      sodium_base64_VARIANT_ORIGINAL))
 		return -EBADMSG;
 	return 0;
 }
@@ -71,7 +73,8 @@ static int parse_signatures(const json_t *list, struct dsse_envelope *envelope)
 		return -EBADMSG;
 	if (json_array_size(list) > DSSE_SIGNATURES_MAX)
 		return -EMSGSIZE;
-	json_array_foreach(list, index, entry) {
+	json_array_foreach(list, index, entry)
+	{
 		struct dsse_signature *signature = &envelope->signatures[index];
 
 		if (!strict_json_only_keys(entry, keys) ||
@@ -95,7 +98,8 @@ int dsse_parse(const char *text, size_t text_bytes, struct dsse_envelope *envelo
 		return status;
 	status = -EBADMSG;
 	if (strict_json_only_keys(root, keys))
-		status = strict_json_string(root, "payloadType", envelope->type, sizeof(envelope->type));
+		status =
+		    strict_json_string(root, "payloadType", envelope->type, sizeof(envelope->type));
 	if (!status && !*envelope->type)
 		status = -EBADMSG;
 	if (!status)
@@ -123,8 +127,9 @@ int dsse_write(const struct dsse_envelope *envelope, char **text)
 		json_t *entry = json_object();
 
 		if (json_array_append_new(list, entry) ||
-		    json_object_set_new(entry, "keyid",
-					strict_json_new_hex(signature->key_id, SIGNING_KEY_ID_BYTES)) ||
+		    json_object_set_new(
+			entry, "keyid",
+			strict_json_new_hex(signature->key_id, SIGNING_KEY_ID_BYTES)) ||
 		    json_object_set_new(entry, "sig", strict_json_new_bytes(signature->bytes, 64)))
 			goto out;
 	}
@@ -169,14 +174,15 @@ static int has_good_signature(const struct dsse_envelope *envelope, const uint8_
 		const struct dsse_signature *signature = &envelope->signatures[i];
 
 		if (!memcmp(signature->key_id, key_id, sizeof(key_id)) &&
-		    !crypto_sign_verify_detached(signature->bytes, encoded, encoded_bytes, key->bytes))
+		    !crypto_sign_verify_detached(signature->bytes, encoded, encoded_bytes,
+						 key->bytes))
 			return 1;
 	}
 	return 0;
 }
 
-int dsse_verify(const struct dsse_envelope *envelope, const char *type, const struct public_key *keys,
-		size_t key_count, size_t threshold)
+int dsse_verify(const struct dsse_envelope *envelope, const char *type,
+		const struct public_key *keys, size_t key_count, size_t threshold)
 {
 	size_t encoded_bytes, good = 0;
 	uint8_t *encoded;
@@ -194,7 +200,8 @@ int dsse_verify(const struct dsse_envelope *envelope, const char *type, const st
 		while (earlier < i && memcmp(&keys[earlier], &keys[i], sizeof(keys[i])))
 			earlier++;
 		if (earlier == i)
-			good += (size_t)has_good_signature(envelope, encoded, encoded_bytes, &keys[i]);
+			good +=
+			    (size_t)has_good_signature(envelope, encoded, encoded_bytes, &keys[i]);
 	}
 	free(encoded);
 	return good >= threshold ? 0 : -EKEYREJECTED;

@@ -1,5 +1,6 @@
 /* roles.c: see roles.h. */
 #include "trust/roles.h"
+#include "trust/document.h"
 #include "trust/strict_json.h"
 
 #include <errno.h>
@@ -12,9 +13,9 @@ static const struct role_rule {
 	const char *name;
 	uint8_t threshold_least;
 } role_rules[ROLE_COUNT] = {
-	[ROLE_ROOT] = {"root", 1},     [ROLE_IMAGES] = {"images", 1},
-	[ROLE_POLICY] = {"policy", 1}, [ROLE_DESTRUCTION] = {"destruction", 2},
-	[ROLE_SERVER] = {"server", 1},
+    [ROLE_ROOT] = {"root", 1},	   [ROLE_IMAGES] = {"images", 1},
+    [ROLE_POLICY] = {"policy", 1}, [ROLE_DESTRUCTION] = {"destruction", 2},
+    [ROLE_SERVER] = {"server", 1},
 };
 
 const char *roles_name(enum role role)
@@ -39,7 +40,8 @@ static int read_keys(const json_t *object, struct roles *roles)
 
 	if (!json_is_object(object) || json_object_size(object) > ROLES_KEYS_MAX)
 		return -EBADMSG;
-	json_object_foreach((json_t *)object, id_text, entry) {
+	json_object_foreach((json_t *)object, id_text, entry)
+	{
 		struct roles_key *key = &roles->keys[roles->key_count++];
 		char expected[SIGNING_KEY_ID_TEXT];
 
@@ -87,7 +89,8 @@ static int read_role(const json_t *object, enum role which, struct roles *roles)
 	if (!strict_json_only_keys(object, fields) || !json_is_array(list) ||
 	    json_array_size(list) > ROLES_KEYS_MAX)
 		return -EBADMSG;
-	json_array_foreach(list, index, value) {
+	json_array_foreach(list, index, value)
+	{
 		const struct roles_key *key;
 
 		key = json_is_string(value) ? find_key(roles, json_string_value(value)) : NULL;
@@ -95,8 +98,8 @@ static int read_role(const json_t *object, enum role which, struct roles *roles)
 			return -EBADMSG;
 		role->keys[role->key_count++] = key->key;
 	}
-	if (strict_json_integer(object, "threshold", role_rules[which].threshold_least, role->key_count,
-				&threshold))
+	if (strict_json_integer(object, "threshold", role_rules[which].threshold_least,
+				role->key_count, &threshold))
 		return -EBADMSG;
 	role->threshold = (uint8_t)threshold;
 	return 0;
@@ -120,7 +123,8 @@ static int read_recovery(const json_t *list, struct roles *roles)
 
 	if (!json_is_array(list) || json_array_size(list) > ROLES_RECOVERY_MAX)
 		return -EBADMSG;
-	json_array_foreach(list, index, value) {
+	json_array_foreach(list, index, value)
+	{
 		if (!json_is_string(value) ||
 		    sodium_base642bin(roles->recovery[index], 32, json_string_value(value),
 				      json_string_length(value), NULL, &decoded, NULL,
@@ -150,15 +154,17 @@ int roles_read(const void *payload, size_t payload_bytes, struct roles *roles)
 		return status;
 	role_list = json_object_get(root, "roles");
 	status = -EBADMSG;
-	if (!strict_json_only_keys(root, fields) || strict_json_string(root, "type", type, sizeof(type)) ||
-	    strcmp(type, "roles") || strict_json_integer(root, "version", 1, INT64_MAX - 1, &version) ||
+	if (!strict_json_only_keys(root, fields) ||
+	    strict_json_string(root, "type", type, sizeof(type)) || strcmp(type, "roles") ||
+	    strict_json_integer(root, "version", 1, INT64_MAX - 1, &version) ||
 	    strict_json_integer(root, "expires", 0, INT64_MAX, &roles->expires) ||
 	    read_keys(json_object_get(root, "keys"), roles) ||
 	    read_recovery(json_object_get(root, "recovery"), roles) ||
 	    !strict_json_only_keys(role_list, role_fields))
 		goto out;
 	for (int role = 0; role < ROLE_COUNT; role++)
-		if (read_role(json_object_get(role_list, role_rules[role].name), (enum role)role, roles))
+		if (read_role(json_object_get(role_list, role_rules[role].name), (enum role)role,
+			      roles))
 			goto out;
 	if (!server_keys_are_apart(roles))
 		goto out;
@@ -212,7 +218,8 @@ int roles_write(const struct roles *roles, char **text)
 	    json_object_set_new(root, "recovery", recovery) ||
 	    json_object_set_new(root, "type", json_string("roles")) ||
 	    json_object_set_new(root, "version", json_integer((json_int_t)roles->version)) ||
-	    json_object_set_new(root, "expires", json_integer(roles->expires)) || write_keys(keys, roles))
+	    json_object_set_new(root, "expires", json_integer(roles->expires)) ||
+	    write_keys(keys, roles))
 		goto out;
 	for (int role = 0; role < ROLE_COUNT; role++)
 		if (write_role(list, &roles->roles[role], role_rules[role].name))
@@ -239,7 +246,8 @@ int roles_first(const struct dsse_envelope *envelope, struct roles *roles)
 	return status;
 }
 
-int roles_follow(const struct roles *current, const struct dsse_envelope *envelope, struct roles *next)
+int roles_follow(const struct roles *current, const struct dsse_envelope *envelope,
+		 struct roles *next)
 {
 	struct roles candidate;
 	int status = roles_verify(current, ROLE_ROOT, DSSE_TYPE_ROLES, envelope);
@@ -257,7 +265,7 @@ int roles_follow(const struct roles *current, const struct dsse_envelope *envelo
 
 bool roles_are_fresh(const struct roles *roles, int64_t now)
 {
-	return now < roles->expires;
+	return document_is_fresh(roles->expires, now);
 }
 
 int roles_verify(const struct roles *roles, enum role role, const char *type,
@@ -273,7 +281,8 @@ void roles_pin(const struct dsse_envelope *envelope, uint8_t pin[32])
 	crypto_hash_sha256(pin, envelope->payload, envelope->payload_bytes);
 }
 
-int roles_add_key(struct roles *roles, enum role role, const struct public_key *key, const char *name)
+int roles_add_key(struct roles *roles, enum role role, const struct public_key *key,
+		  const char *name)
 {
 	char id_text[SIGNING_KEY_ID_TEXT];
 

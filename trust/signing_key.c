@@ -13,8 +13,9 @@ const struct signing_key_cost signing_key_cost_default = {3, 256u << 20};
 const struct signing_key_cost signing_key_cost_least = {crypto_pwhash_OPSLIMIT_MIN,
 							crypto_pwhash_MEMLIMIT_MIN};
 
-static const char *const file_keys[] = {"format", "kind",   "name",  "public", "protection", "operations",
-					"memory", "salt",   "nonce", "secret", NULL};
+static const char *const file_keys[] = {"format",     "kind",	    "name",   "public",
+					"protection", "operations", "memory", "salt",
+					"nonce",      "secret",	    NULL};
 
 int signing_key_start(void)
 {
@@ -49,13 +50,13 @@ void signing_key_id_text(const struct public_key *key, char text[SIGNING_KEY_ID_
 	sodium_bin2hex(text, SIGNING_KEY_ID_TEXT, id, sizeof(id));
 }
 
-static int derive(uint8_t out[crypto_secretbox_KEYBYTES], const char *passphrase, const uint8_t *salt,
-		  const struct signing_key_cost *cost)
+static int derive(uint8_t out[crypto_secretbox_KEYBYTES], const char *passphrase,
+		  const uint8_t *salt, const struct signing_key_cost *cost)
 {
 	return crypto_pwhash(out, crypto_secretbox_KEYBYTES, passphrase, strlen(passphrase), salt,
 			     cost->operations, cost->memory_bytes, crypto_pwhash_ALG_ARGON2ID13)
-		       ? -ENOMEM
-		       : 0;
+		   ? -ENOMEM
+		   : 0;
 }
 
 /* Adds the closed secret (only the seed: the rest follows from it) to the file. */
@@ -141,7 +142,8 @@ static int open_secret(const json_t *file, const char *passphrase, uint8_t seed[
 	if (!passphrase)
 		return -ENOKEY;
 	if (strict_json_integer(file, "operations", 1, INT64_MAX, &operations) ||
-	    strict_json_integer(file, "memory", crypto_pwhash_MEMLIMIT_MIN, INT64_MAX, &memory_bytes) ||
+	    strict_json_integer(file, "memory", crypto_pwhash_MEMLIMIT_MIN, INT64_MAX,
+				&memory_bytes) ||
 	    strict_json_bytes(file, "salt", salt, sizeof(salt)) ||
 	    strict_json_bytes(file, "nonce", nonce, sizeof(nonce)) ||
 	    strict_json_bytes(file, "secret", box, sizeof(box)))
@@ -152,7 +154,8 @@ static int open_secret(const json_t *file, const char *passphrase, uint8_t seed[
 	status = derive(box_key, passphrase, salt, &cost);
 	if (status)
 		return status;
-	status = crypto_secretbox_open_easy(seed, box, sizeof(box), nonce, box_key) ? -EKEYREJECTED : 0;
+	status =
+	    crypto_secretbox_open_easy(seed, box, sizeof(box), nonce, box_key) ? -EKEYREJECTED : 0;
 	sodium_memzero(box_key, sizeof(box_key));
 	return status;
 }

@@ -1,8 +1,9 @@
 /*
  * signing_key.h: Ed25519 keys of people and servers, and the text form in which they are kept.
  *
- * A key file is JSON. Its secret half is closed with a passphrase (Argon2id, then XSalsa20-Poly1305), or lies open if
- * its owner chose so (a server's own key, tests). This part reads and writes text only; files are the caller's.
+ * A key file is JSON. Its secret half is closed with a passphrase (Argon2id, then
+ * XSalsa20-Poly1305), or lies open if its owner chose so (a server's own key, tests). This part
+ * reads and writes text only; files are the caller's.
  */
 #ifndef TRUST_SIGNING_KEY_H
 #define TRUST_SIGNING_KEY_H
@@ -37,7 +38,8 @@ extern const struct signing_key_cost signing_key_cost_default;
 /** The least cost that is accepted: for tests. */
 extern const struct signing_key_cost signing_key_cost_least;
 
-/** Must be called once before anything of this part. Returns 0 or -EIO if the system has no random numbers. */
+/** Must be called once before anything of this part. Returns 0 or -EIO if the system has no random
+ * numbers. */
 int signing_key_start(void);
 
 /** Makes a new random key called @name (see strict_json_is_name()). Returns 0 or -EINVAL. */
@@ -66,8 +68,10 @@ int signing_key_write(const struct signing_key *key, const char *passphrase,
 /**
  * Opens a key file.
  *
- * Returns 0, -EBADMSG (no key file, or its two halves do not belong together), -ENOKEY (it needs a passphrase and
- * @passphrase is NULL), -EKEYREJECTED (wrong passphrase), -E2BIG (asks for more than 1 GiB or 16 passes), -ENOMEM.
+ * Returns 0, -EBADMSG (no key file, or its two halves do not belong together), -ENOKEY (it needs a
+ * passphrase and
+ * @passphrase is NULL), -EKEYREJECTED (wrong passphrase), -E2BIG (asks for more than 1 GiB or 16
+ * passes), -ENOMEM.
  */
 int signing_key_read(const char *text, size_t text_bytes, const char *passphrase,
 		     struct signing_key *key);

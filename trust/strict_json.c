@@ -1,4 +1,5 @@
-/* strict_json.c: see strict_json.h. One pass over the text bounds its depth before jansson recurses into it. */
+/* strict_json.c: see strict_json.h. One pass over the text bounds its depth before jansson recurses
+ * into it. */
 #include "trust/strict_json.h"
 
 #include <errno.h>
@@ -41,13 +42,10 @@ static bool has_fraction(const json_t *value)
 	if (json_is_real(value))
 		return true;
 	if (json_is_array(value)) {
-		json_array_foreach(value, index, child)
-			if (has_fraction(child))
-				return true;
+		json_array_foreach(value, index, child) if (has_fraction(child)) return true;
 	} else if (json_is_object(value)) {
-		json_object_foreach((json_t *)value, key, child)
-			if (has_fraction(child))
-				return true;
+		json_object_foreach((json_t *)value, key,
+				    child) if (has_fraction(child)) return true;
 	}
 	return false;
 }
@@ -110,8 +108,8 @@ int strict_json_bytes(const json_t *object, const char *key, uint8_t *out, size_
 
 	/* A NULL end pointer makes libsodium refuse anything left over after the encoding. */
 	if (!json_is_string(value) ||
-	    sodium_base642bin(out, out_bytes, json_string_value(value), json_string_length(value), NULL,
-			      &decoded, NULL, sodium_base64_VARIANT_ORIGINAL) ||
+	    sodium_base642bin(out, out_bytes, json_string_value(value), json_string_length(value),
+			      NULL, &decoded, NULL, sodium_base64_VARIANT_ORIGINAL) ||
 	    decoded != out_bytes)
 		return -EBADMSG;
 	return 0;
@@ -138,7 +136,8 @@ bool strict_json_only_keys(const json_t *object, const char *const *keys)
 
 	if (!json_is_object(object))
 		return false;
-	json_object_foreach((json_t *)object, key, value) {
+	json_object_foreach((json_t *)object, key, value)
+	{
 		const char *const *known = keys;
 
 		while (*known && strcmp(*known, key))
@@ -156,7 +155,8 @@ json_t *strict_json_new_bytes(const uint8_t *bytes, size_t byte_count)
 	json_t *value = NULL;
 
 	if (text) {
-		sodium_bin2base64(text, text_bytes, bytes, byte_count, sodium_base64_VARIANT_ORIGINAL);
+		sodium_bin2base64(text, text_bytes, bytes, byte_count,
+				  sodium_base64_VARIANT_ORIGINAL);
 		value = json_string(text);
 		free(text);
 	}
