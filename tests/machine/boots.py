@@ -25,5 +25,7 @@ def stays_bare(session, _pc):
 
 
 BOOTS = [
-    Boot("control-without-bulkhead", "bare-uefi", ["all_processors_online", "devices_work"], checks=[stays_bare]),
+    Boot("control-without-bulkhead", "bare-uefi", ["all_processors_online", "devices_work", "ring0_works",
+                                                "driver_refuses_without_bulkhead"],
+         checks=[stays_bare]),
 ]

@@ -33,17 +33,19 @@ def kernel_folder(series="6.1"):
 
 
 def our_modules(series="6.1"):
-    """Our own kernel modules for that kernel: {name: file}; empty if they are not built."""
-    folder = os.path.join(build_folder(), "driver", series)
-    return {os.path.basename(path)[:-3]: path for path in sorted(glob.glob(os.path.join(folder, "*.ko")))}
+    """Our own kernel modules for that kernel, built if their sources changed: the driver, and the tests' ring0."""
+    folders = ["tests/machine/ring0"]
+    if os.path.exists(os.path.join(pc.ROOT, "include/bulkhead/hypercall.h")):
+        folders.append("driver")
+    return [subprocess.run([os.path.join(pc.ROOT, "driver/build"), series, folder], check=True, stdout=subprocess.PIPE,
+                           text=True).stdout.strip() for folder in folders]
 
 
-def initrd(path, *, series="6.1", extra=None, driver=True, modules=()):
+def initrd(path, *, series="6.1", extra=None, modules=()):
     """Writes the quick system's initrd. `extra`: {path inside: file}; `modules`: more of the kernel's modules."""
     tree = ramdisk.Initrd()
     tree.busybox()
-    ours = our_modules(series) if driver else {}
-    tree.modules(kernel_folder(series), [*MODULES, *modules], extra=ours.values())
+    tree.modules(kernel_folder(series), [*MODULES, *modules], extra=our_modules(series))
     tree.file("init", os.path.join(INSIDE, "init"))
     for case in sorted(glob.glob(os.path.join(INSIDE, "cases", "*"))):
         tree.file(f"cases/{os.path.basename(case)}", case, 0o755)
