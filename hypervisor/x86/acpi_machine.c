@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tables that describe the machine around the processors: MCFG, HPET, MADT and FADT.
+ * Layouts are in the specifications that acpi.h names; offsets below are theirs.
+ */
+#include "acpi.h"
+
+#define MADT_ENTRIES 44u
+#define MCFG_ENTRIES 44u
+
+enum madt_type {
+	MADT_LOCAL_APIC = 0,
+	MADT_IOAPIC = 1,
+	MADT_LOCAL_APIC_ADDRESS = 5,
+	MADT_LOCAL_X2APIC = 9,
+};
+
+/* A processor counts if it runs now or firmware says it can come later (ACPI 5.2.12.2, flags). */
+#define MADT_PROCESSOR_PRESENT 3u
+
+enum acpi_result acpi_read_mcfg(const struct acpi_memory *memory, const struct acpi_tables *tables,
+				struct acpi_mcfg *mcfg)
+{
+	const struct acpi_table *table = acpi_table_find(tables, "MCFG");
+	struct acpi_mcfg found = {0};
+
+	*mcfg = found;
+	if (!table)
+		return ACPI_NOT_FOUND;
+	for (uint32_t offset = MCFG_ENTRIES; offset + 16 <= table->length_bytes; offset += 16) {
+		uint64_t base, segment, first, last;
+
+		if (found.count == ACPI_MAX_ECAM)
+			return ACPI_TOO_MANY;
+		if (!acpi_table_value(memory, table, offset, 8, &base) ||
+		    !acpi_table_value(memory, table, offset + 8, 2, &segment) ||
+		    !acpi_table_value(memory, table, offset + 10, 1, &first) ||
+		    !acpi_table_value(memory, table, offset + 11, 1, &last))
+			return ACPI_UNREADABLE;
+		if (last < first || (base & 0xfffff) != 0 || base > UINT64_MAX - (256ull << 20))
+			return ACPI_BAD_LENGTH;
+		found.windows[found.count++] = (struct acpi_ecam){
+			.base = base,
+			.segment = (uint16_t)segment,
+			.first_bus = (uint8_t)first,
+			.last_bus = (uint8_t)last,
+		};
+	}
+	*mcfg = found;
+	return ACPI_OK;
+}
+
+enum acpi_result acpi_read_hpet(const struct acpi_memory *memory, const struct acpi_tables *tables,
+				struct acpi_hpet *hpet)
+{
+	const struct acpi_table *table = acpi_table_find(tables, "HPET");
+	uint64_t space, address, number;
+
+	*hpet = (struct acpi_hpet){0};
+	if (!table)
+		return ACPI_NOT_FOUND;
+	if (table->length_bytes < 53)
+		return ACPI_BAD_LENGTH;
+	if (!acpi_table_value(memory, table, 40, 1, &space) ||
+	    !acpi_table_value(memory, table, 44, 8, &address) ||
+	    !acpi_table_value(memory, table, 52, 1, &number))
+		return ACPI_UNREADABLE;
+	if (space != ACPI_SPACE_MEMORY || address == 0)
+		return ACPI_NOT_FOUND;
+	*hpet = (struct acpi_hpet){.address = address, .number = (uint8_t)number};
+	return ACPI_OK;
+}
+
+static enum acpi_result add_processor(struct acpi_madt *madt, uint64_t flags, uint64_t apic_id)
+{
+	if ((flags & MADT_PROCESSOR_PRESENT) == 0)
+		return ACPI_OK;
+	if (madt->processor_count == ACPI_MAX_PROCESSORS)
+		return ACPI_TOO_MANY;
+	madt->apic_ids[madt->processor_count++] = (uint32_t)apic_id;
+	return ACPI_OK;
+}
+
+static enum acpi_result read_madt_entry(const struct acpi_memory *memory,
+					const struct acpi_table *table, uint32_t offset,
+					uint64_t type, uint64_t length, struct acpi_madt *madt)
+{
+	/* Smallest length of the entries read here; an entry of another type is only stepped over. */
+	static const uint8_t minimum[] = {
+		[MADT_LOCAL_APIC] = 8,
+		[MADT_IOAPIC] = 12,
+		[MADT_LOCAL_APIC_ADDRESS] = 12,
+		[MADT_LOCAL_X2APIC] = 16,
+	};
+	uint64_t id, address, flags, first;
+	bool readable = true;
+
+	if (type < sizeof(minimum) && length < minimum[type])
+		return ACPI_BAD_LENGTH;
+	switch (type) {
+	case MADT_LOCAL_APIC:
+		readable = acpi_table_value(memory, table, offset + 3, 1, &id) &&
+			   acpi_table_value(memory, table, offset + 4, 4, &flags);
+		return readable ? add_processor(madt, flags, id) : ACPI_UNREADABLE;
+	case MADT_LOCAL_X2APIC:
+		readable = acpi_table_value(memory, table, offset + 4, 4, &id) &&
+			   acpi_table_value(memory, table, offset + 8, 4, &flags);
+		return readable ? add_processor(madt, flags, id) : ACPI_UNREADABLE;
+	case MADT_LOCAL_APIC_ADDRESS:
+		readable = acpi_table_value(memory, table, offset + 4, 8, &address);
+		madt->local_apic_address = readable ? address : 0;
+		break;
+	case MADT_IOAPIC:
+		if (madt->ioapic_count == ACPI_MAX_IOAPICS)
+			return ACPI_TOO_MANY;
+		readable = acpi_table_value(memory, table, offset + 2, 1, &id) &&
+			   acpi_table_value(memory, table, offset + 4, 4, &address) &&
+			   acpi_table_value(memory, table, offset + 8, 4, &first);
+		if (readable)
+			madt->ioapics[madt->ioapic_count++] = (struct acpi_ioapic){
+				.address = address,
+				.first_interrupt = (uint32_t)first,
+				.id = (uint8_t)id,
+			};
+		break;
+	default:
+		break;
+	}
+	return readable ? ACPI_OK : ACPI_UNREADABLE;
+}
+
+enum acpi_result acpi_read_madt(const struct acpi_memory *memory, const struct acpi_tables *tables,
+				struct acpi_madt *madt)
+{
+	const struct acpi_table *table = acpi_table_find(tables, "APIC");
+	enum acpi_result result = ACPI_OK;
+	uint64_t value;
+
+	*madt = (struct acpi_madt){0};
+	if (!table)
+		return ACPI_NOT_FOUND;
+	if (table->length_bytes < MADT_ENTRIES)
+		return ACPI_BAD_LENGTH;
+	if (!acpi_table_value(memory, table, 36, 4, &value))
+		return ACPI_UNREADABLE;
+	madt->local_apic_address = value;
+	for (uint32_t offset = MADT_ENTRIES; offset + 2 <= table->length_bytes;) {
+		uint64_t type, length;
+
+		if (!acpi_table_value(memory, table, offset, 1, &type) ||
+		    !acpi_table_value(memory, table, offset + 1, 1, &length))
+			result = ACPI_UNREADABLE;
+		else if (length < 2 || length > table->length_bytes - offset)
+			result = ACPI_BAD_LENGTH;
+		else
+			result = read_madt_entry(memory, table, offset, type, length, madt);
+		if (result != ACPI_OK)
+			break;
+		offset += (uint32_t)length;
+	}
+	if (result != ACPI_OK)
+		*madt = (struct acpi_madt){0};
+	return result;
+}
+
+/*
+ * A register block appears in the FADT twice: a 32-bit port with a length of its own, and (from
+ * revision 3) a generic address. The generic one wins when it is set (ACPI 5.2.9).
+ */
+struct fadt_block {
+	uint8_t legacy, legacy_length; /* offsets; 0: not in the old form */
+	uint16_t generic;	       /* offset */
+	uint16_t field;		       /* in struct acpi_fadt */
+	uint8_t fixed_length;	       /* where no length byte exists */
+};
+
+#define FIELD(name) offsetof(struct acpi_fadt, name)
+
+static const struct fadt_block fadt_blocks[] = {
+	{56, 88, 148, FIELD(pm1a_event), 0},   {60, 88, 160, FIELD(pm1b_event), 0},
+	{64, 89, 172, FIELD(pm1a_control), 0}, {68, 89, 184, FIELD(pm1b_control), 0},
+	{72, 90, 196, FIELD(pm2_control), 0},  {76, 91, 208, FIELD(pm_timer), 0},
+	{80, 92, 220, FIELD(gpe0), 0},	       {84, 93, 232, FIELD(gpe1), 0},
+	{0, 0, 116, FIELD(reset), 1},	       {0, 0, 244, FIELD(sleep_control), 1},
+	{0, 0, 256, FIELD(sleep_status), 1},
+};
+
+static bool read_fadt_block(const struct acpi_memory *memory, const struct acpi_table *table,
+			    const struct fadt_block *block, struct acpi_register *out)
+{
+	uint64_t address = 0, length = block->fixed_length, space = ACPI_SPACE_PORT;
+
+	if (block->legacy != 0 &&
+	    (!acpi_table_value(memory, table, block->legacy, 4, &address) ||
+	     !acpi_table_value(memory, table, block->legacy_length, 1, &length)))
+		return false;
+	if (table->length_bytes >= block->generic + 12u) {
+		uint64_t generic, generic_space;
+
+		if (!acpi_table_value(memory, table, block->generic, 1, &generic_space) ||
+		    !acpi_table_value(memory, table, block->generic + 4u, 8, &generic))
+			return false;
+		if (generic != 0) {
+			address = generic;
+			space = generic_space;
+		}
+	}
+	*out = (struct acpi_register){0};
+	if (address != 0 && length != 0)
+		*out = (struct acpi_register){
+			.address = address,
+			.length_bytes = (uint16_t)length,
+			.space = (uint8_t)space,
+		};
+	return true;
+}
+
+enum acpi_result acpi_read_fadt(const struct acpi_memory *memory, const struct acpi_tables *tables,
+				struct acpi_fadt *fadt)
+{
+	const struct acpi_table *table = acpi_table_find(tables, "FACP");
+	struct acpi_fadt found = {0};
+	uint64_t smi, enable, disable, facs, wide;
+
+	*fadt = found;
+	if (!table)
+		return ACPI_NOT_FOUND;
+	if (table->length_bytes < 116)
+		return ACPI_BAD_LENGTH;
+	if (!acpi_table_value(memory, table, 36, 4, &facs) ||
+	    !acpi_table_value(memory, table, 48, 4, &smi) ||
+	    !acpi_table_value(memory, table, 52, 1, &enable) ||
+	    !acpi_table_value(memory, table, 53, 1, &disable))
+		return ACPI_UNREADABLE;
+	for (size_t i = 0; i < sizeof(fadt_blocks) / sizeof(fadt_blocks[0]); i++) {
+		void *field = (uint8_t *)&found + fadt_blocks[i].field;
+
+		if (!read_fadt_block(memory, table, &fadt_blocks[i], field))
+			return ACPI_UNREADABLE;
+	}
+	if (table->length_bytes >= 129) {
+		if (!acpi_table_value(memory, table, 128, 1, &wide))
+			return ACPI_UNREADABLE;
+		found.reset_value = (uint8_t)wide;
+	}
+	if (table->length_bytes >= 140) {
+		if (!acpi_table_value(memory, table, 132, 8, &wide))
+			return ACPI_UNREADABLE;
+		facs = wide != 0 ? wide : facs;
+	}
+	found.facs_address = facs;
+	found.smi_command_port = (uint16_t)smi;
+	found.acpi_enable = (uint8_t)enable;
+	found.acpi_disable = (uint8_t)disable;
+	*fadt = found;
+	return ACPI_OK;
+}

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+/* The ACPI parser over tables built in memory: what it finds, what it refuses, what hiding leaves. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "acpi.h"
+
+#define MEMORY_BYTES 0x110000u
+#define RSDP_AT	     0xf0010u
+#define ROOT_AT	     0x20000u
+
+static uint8_t memory_bytes[MEMORY_BYTES];
+static uint64_t unreadable_from = MEMORY_BYTES;
+
+static bool fake_read(void *context, uint64_t address, void *buffer, size_t size)
+{
+	if (address > unreadable_from || size > unreadable_from - address)
+		return false;
+	memcpy(buffer, memory_bytes + address, size);
+	return true;
+}
+
+static bool fake_write(void *context, uint64_t address, const void *buffer, size_t size)
+{
+	if (address > MEMORY_BYTES || size > MEMORY_BYTES - address)
+		return false;
+	memcpy(memory_bytes + address, buffer, size);
+	return true;
+}
+
+static const struct acpi_memory memory = {fake_read, fake_write, NULL};
+
+static void put(uint32_t address, uint32_t size, uint64_t value)
+{
+	for (uint32_t i = 0; i < size; i++)
+		memory_bytes[address + i] = (uint8_t)(value >> (8 * i));
+}
+
+static void fix_sum(uint32_t address, uint32_t size, uint32_t sum_offset)
+{
+	uint8_t sum = 0;
+
+	memory_bytes[address + sum_offset] = 0;
+	for (uint32_t i = 0; i < size; i++)
+		sum = (uint8_t)(sum + memory_bytes[address + i]);
+	memory_bytes[address + sum_offset] = (uint8_t)-sum;
+}
+
+static uint8_t sum_of(uint32_t address, uint32_t size)
+{
+	uint8_t sum = 0;
+
+	for (uint32_t i = 0; i < size; i++)
+		sum = (uint8_t)(sum + memory_bytes[address + i]);
+	return sum;
+}
+
+static void close_table(uint32_t address, const char *signature, uint32_t size)
+{
+	memcpy(memory_bytes + address, signature, 4);
+	put(address + 4, 4, size);
+	fix_sum(address, size, 9);
+}
+
+/* An RSDT (entry_bytes 4, RSDP revision 0) or XSDT (8, revision 2) that names count tables. */
+static void build_root(uint32_t entry_bytes, const uint32_t *addresses, uint32_t count)
+{
+	uint32_t length = 36 + entry_bytes * count;
+
+	for (uint32_t i = 0; i < count; i++)
+		put(ROOT_AT + 36 + i * entry_bytes, entry_bytes, addresses[i]);
+	close_table(ROOT_AT, entry_bytes == 8 ? "XSDT" : "RSDT", length);
+	memcpy(memory_bytes + RSDP_AT, "RSD PTR ", 8);
+	if (entry_bytes == 8) {
+		memory_bytes[RSDP_AT + 15] = 2;
+		put(RSDP_AT + 20, 4, 36);
+		put(RSDP_AT + 24, 8, ROOT_AT);
+	} else {
+		put(RSDP_AT + 16, 4, ROOT_AT);
+	}
+	fix_sum(RSDP_AT, 20, 8);
+	if (entry_bytes == 8)
+		fix_sum(RSDP_AT, 36, 32);
+}
+
+#define TABLE_AT 0x30000u
+
+static struct acpi_tables read_one(const char *signature, uint32_t size)
+{
+	uint32_t address = TABLE_AT;
+	struct acpi_tables tables;
+
+	close_table(TABLE_AT, signature, size);
+	build_root(8, &address, 1);
+	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_OK);
+	assert_int_equal(tables.count, 1);
+	return tables;
+}
+
+static int clear_memory(void **state)
+{
+	memset(memory_bytes, 0, sizeof(memory_bytes));
+	unreadable_from = MEMORY_BYTES;
+	return 0;
+}
+
+static void rsdp_is_found_in_the_bios_area_and_in_the_ebda(void **state)
+{
+	uint32_t address = TABLE_AT;
+	uint64_t rsdp = 0;
+
+	assert_int_equal(acpi_find_rsdp(&memory, &rsdp), ACPI_NOT_FOUND);
+	close_table(TABLE_AT, "HPET", 56);
+	build_root(4, &address, 1);
+	assert_int_equal(acpi_find_rsdp(&memory, &rsdp), ACPI_OK);
+	assert_int_equal(rsdp, RSDP_AT);
+	put(0x40e, 2, 0x9fc0);
+	memcpy(memory_bytes + 0x9fc20, memory_bytes + RSDP_AT, 36);
+	assert_int_equal(acpi_find_rsdp(&memory, &rsdp), ACPI_OK);
+	assert_int_equal(rsdp, 0x9fc20);
+	memory_bytes[0x9fc21] ^= 1;
+	assert_int_equal(acpi_find_rsdp(&memory, &rsdp), ACPI_OK);
+	assert_int_equal(rsdp, RSDP_AT);
+}
+
+static void both_root_tables_list_the_same_tables(void **state)
+{
+	uint32_t addresses[] = {TABLE_AT, TABLE_AT + 0x100};
+
+	for (uint32_t entry_bytes = 4; entry_bytes <= 8; entry_bytes += 4) {
+		struct acpi_tables tables;
+
+		clear_memory(state);
+		close_table(TABLE_AT, "HPET", 56);
+		close_table(TABLE_AT + 0x100, "MCFG", 60);
+		build_root(entry_bytes, addresses, 2);
+		assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_OK);
+		assert_int_equal(tables.count, 2);
+		assert_int_equal(acpi_table_find(&tables, "MCFG")->address, TABLE_AT + 0x100);
+		assert_null(acpi_table_find(&tables, "IVRS"));
+	}
+}
+
+static void a_damaged_table_costs_only_itself(void **state)
+{
+	uint32_t addresses[] = {TABLE_AT, 0, TABLE_AT + 0x100, 0xffffff00};
+	struct acpi_tables tables;
+
+	close_table(TABLE_AT, "HPET", 56);
+	close_table(TABLE_AT + 0x100, "MCFG", 60);
+	memory_bytes[TABLE_AT + 50] ^= 0x10;
+	build_root(8, addresses, 4);
+	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_OK);
+	assert_int_equal(tables.count, 1);
+	assert_int_equal(tables.skipped, 3);
+	assert_non_null(acpi_table_find(&tables, "MCFG"));
+}
+
+static void a_damaged_root_or_rsdp_is_refused(void **state)
+{
+	struct acpi_tables tables = read_one("HPET", 56);
+
+	memory_bytes[ROOT_AT + 30] ^= 1;
+	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_BAD_CHECKSUM);
+	assert_int_equal(tables.count, 0);
+	memory_bytes[ROOT_AT + 30] ^= 1;
+	memory_bytes[RSDP_AT + 33] ^= 1;
+	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_BAD_CHECKSUM);
+	memory_bytes[RSDP_AT + 33] ^= 1;
+	unreadable_from = ROOT_AT + 36;
+	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_UNREADABLE);
+	assert_int_equal(acpi_read_tables(&memory, UINT64_MAX - 3, &tables), ACPI_UNREADABLE);
+}
+
+static void more_tables_than_fit_are_an_error(void **state)
+{
+	static uint32_t addresses[ACPI_MAX_TABLES + 1];
+	struct acpi_tables tables;
+
+	close_table(TABLE_AT, "SSDT", 40);
+	for (uint32_t i = 0; i <= ACPI_MAX_TABLES; i++)
+		addresses[i] = TABLE_AT;
+	build_root(8, addresses, ACPI_MAX_TABLES);
+	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_OK);
+	build_root(8, addresses, ACPI_MAX_TABLES + 1);
+	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_TOO_MANY);
+	assert_int_equal(tables.count, 0);
+}
+
+static void mcfg_gives_every_window(void **state)
+{
+	struct acpi_tables tables;
+	struct acpi_mcfg mcfg;
+
+	put(TABLE_AT + 44, 8, 0xb0000000);
+	put(TABLE_AT + 55, 1, 0xff);
+	put(TABLE_AT + 60, 8, 0x4000000000);
+	put(TABLE_AT + 68, 2, 1);
+	put(TABLE_AT + 70, 1, 0x10);
+	put(TABLE_AT + 71, 1, 0x1f);
+	tables = read_one("MCFG", 76);
+	assert_int_equal(acpi_read_mcfg(&memory, &tables, &mcfg), ACPI_OK);
+	assert_int_equal(mcfg.count, 2);
+	assert_int_equal(mcfg.windows[0].base, 0xb0000000);
+	assert_int_equal(mcfg.windows[0].last_bus, 0xff);
+	assert_int_equal(mcfg.windows[1].base, 0x4000000000);
+	assert_int_equal(mcfg.windows[1].segment, 1);
+	assert_int_equal(mcfg.windows[1].first_bus, 0x10);
+	put(TABLE_AT + 71, 1, 0x0f);
+	tables = read_one("MCFG", 76);
+	assert_int_equal(acpi_read_mcfg(&memory, &tables, &mcfg), ACPI_BAD_LENGTH);
+	assert_int_equal(mcfg.count, 0);
+}
+
+static void hpet_gives_its_address_only_in_memory_space(void **state)
+{
+	struct acpi_tables tables;
+	struct acpi_hpet hpet;
+
+	put(TABLE_AT + 44, 8, 0xfed00000);
+	tables = read_one("HPET", 56);
+	assert_int_equal(acpi_read_hpet(&memory, &tables, &hpet), ACPI_OK);
+	assert_int_equal(hpet.address, 0xfed00000);
+	put(TABLE_AT + 40, 1, ACPI_SPACE_PORT);
+	tables = read_one("HPET", 56);
+	assert_int_equal(acpi_read_hpet(&memory, &tables, &hpet), ACPI_NOT_FOUND);
+	tables = read_one("HPET", 52);
+	assert_int_equal(acpi_read_hpet(&memory, &tables, &hpet), ACPI_BAD_LENGTH);
+}
+
+static void madt_counts_processors_that_can_run(void **state)
+{
+	static const uint8_t entries[] = {
+		0, 8, 0, 0, 1, 0, 0, 0,			      /* enabled */
+		0, 8, 1, 1, 2, 0, 0, 0,			      /* can come online */
+		0, 8, 2, 2, 0, 0, 0, 0,			      /* never */
+		2, 10, 0, 0, 2, 0, 0, 0, 0, 0,		      /* of no interest */
+		9, 16, 0, 0, 0x34, 0x12, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0,
+		1, 12, 5, 0, 0, 0, 0xc0, 0xfe, 0x18, 0, 0, 0,
+		5, 12, 0, 0, 0, 0, 0xe0, 0xfe, 1, 0, 0, 0,
+	};
+	struct acpi_tables tables;
+	struct acpi_madt madt;
+
+	put(TABLE_AT + 36, 4, 0xfee00000);
+	memcpy(memory_bytes + TABLE_AT + 44, entries, sizeof(entries));
+	tables = read_one("APIC", 44 + sizeof(entries));
+	assert_int_equal(acpi_read_madt(&memory, &tables, &madt), ACPI_OK);
+	assert_int_equal(madt.processor_count, 3);
+	assert_int_equal(madt.apic_ids[1], 1);
+	assert_int_equal(madt.apic_ids[2], 0x1234);
+	assert_int_equal(madt.ioapic_count, 1);
+	assert_int_equal(madt.ioapics[0].address, 0xfec00000);
+	assert_int_equal(madt.ioapics[0].id, 5);
+	assert_int_equal(madt.ioapics[0].first_interrupt, 0x18);
+	assert_int_equal(madt.local_apic_address, 0x1fee00000);
+}
+
+static void madt_entries_of_bad_length_are_refused(void **state)
+{
+	struct acpi_tables tables;
+	struct acpi_madt madt;
+
+	for (uint32_t length = 0; length < 8; length++) {
+		put(TABLE_AT + 44, 1, 0);
+		put(TABLE_AT + 45, 1, length);
+		tables = read_one("APIC", 44 + 8);
+		assert_int_equal(acpi_read_madt(&memory, &tables, &madt), ACPI_BAD_LENGTH);
+	}
+	put(TABLE_AT + 45, 1, 9);
+	tables = read_one("APIC", 44 + 8);
+	assert_int_equal(acpi_read_madt(&memory, &tables, &madt), ACPI_BAD_LENGTH);
+	assert_int_equal(madt.processor_count, 0);
+}
+
+static void fadt_gives_ports_and_prefers_the_generic_form(void **state)
+{
+	struct acpi_tables tables;
+	struct acpi_fadt fadt;
+
+	put(TABLE_AT + 36, 4, 0x7fe0000);
+	put(TABLE_AT + 48, 4, 0xb2);
+	put(TABLE_AT + 52, 2, 0x0302);
+	put(TABLE_AT + 56, 4, 0x600);
+	put(TABLE_AT + 64, 4, 0x604);
+	put(TABLE_AT + 76, 4, 0x608);
+	put(TABLE_AT + 88, 4, 0x04000204);
+	tables = read_one("FACP", 116);
+	put(TABLE_AT + 91, 1, 4);
+	tables = read_one("FACP", 116);
+	assert_int_equal(acpi_read_fadt(&memory, &tables, &fadt), ACPI_OK);
+	assert_int_equal(fadt.smi_command_port, 0xb2);
+	assert_int_equal(fadt.acpi_enable, 2);
+	assert_int_equal(fadt.acpi_disable, 3);
+	assert_int_equal(fadt.pm1a_event.address, 0x600);
+	assert_int_equal(fadt.pm1a_event.length_bytes, 4);
+	assert_int_equal(fadt.pm1a_control.address, 0x604);
+	assert_int_equal(fadt.pm1a_control.space, ACPI_SPACE_PORT);
+	assert_int_equal(fadt.pm1b_control.length_bytes, 0);
+	assert_int_equal(fadt.pm_timer.address, 0x608);
+	assert_int_equal(fadt.reset.length_bytes, 0);
+	assert_int_equal(fadt.facs_address, 0x7fe0000);
+	put(TABLE_AT + 116, 1, ACPI_SPACE_PORT);
+	put(TABLE_AT + 120, 8, 0xcf9);
+	put(TABLE_AT + 128, 1, 0x0f);
+	put(TABLE_AT + 132, 8, 0x107fe0000);
+	put(TABLE_AT + 172, 1, ACPI_SPACE_MEMORY);
+	put(TABLE_AT + 176, 8, 0xfed80804);
+	tables = read_one("FACP", 244);
+	assert_int_equal(acpi_read_fadt(&memory, &tables, &fadt), ACPI_OK);
+	assert_int_equal(fadt.reset.address, 0xcf9);
+	assert_int_equal(fadt.reset_value, 0x0f);
+	assert_int_equal(fadt.facs_address, 0x107fe0000);
+	assert_int_equal(fadt.pm1a_control.address, 0xfed80804);
+	assert_int_equal(fadt.pm1a_control.space, ACPI_SPACE_MEMORY);
+	tables = read_one("FACP", 115);
+	assert_int_equal(acpi_read_fadt(&memory, &tables, &fadt), ACPI_BAD_LENGTH);
+}
+
+/* The IVRS of the emulated PC: type 10h, one 4-byte entry a device, an I/O APIC at 00:14.0. */
+static uint32_t build_ivhd(uint32_t at, uint8_t type, uint64_t base)
+{
+	uint32_t header = type == 0x10 ? 24 : 40, length = header + 4 + 8;
+
+	put(at, 1, type);
+	put(at + 2, 2, length);
+	put(at + 4, 2, 0x0008);
+	put(at + 6, 2, 0x40);
+	put(at + 8, 8, base);
+	put(at + header, 4, 2 | 0x18 << 8);
+	put(at + header + 4, 1, 0x48);
+	put(at + header + 7, 1, 0x05);
+	put(at + header + 8, 1, 0);
+	put(at + header + 9, 2, 0xa0);
+	put(at + header + 11, 1, 1);
+	return length;
+}
+
+static void ivrs_blocks_of_one_base_are_one_unit(void **state)
+{
+	struct acpi_tables tables;
+	struct acpi_ivrs ivrs;
+	uint32_t end = TABLE_AT + 48;
+
+	end += build_ivhd(end, 0x10, 0xfed80000);
+	end += build_ivhd(end, 0x11, 0xfed80000);
+	end += build_ivhd(end, 0x40, 0xfed90000);
+	put(end, 1, 0x21);
+	put(end + 1, 1, 7);
+	put(end + 2, 2, 32);
+	put(end + 16, 8, 0x7f000000);
+	put(end + 24, 8, 0x10000);
+	end += 32;
+	tables = read_one("IVRS", end - TABLE_AT);
+	assert_int_equal(acpi_read_ivrs(&memory, &tables, &ivrs), ACPI_OK);
+	assert_int_equal(ivrs.unit_count, 2);
+	assert_int_equal(ivrs.units[0].base, 0xfed80000);
+	assert_int_equal(ivrs.units[0].device, 8);
+	assert_int_equal(ivrs.units[0].capability_offset, 0x40);
+	assert_int_equal(ivrs.units[0].ioapic_device, 0xa0);
+	assert_true(ivrs.units[0].ioapic_passes_init);
+	assert_true(ivrs.units[0].ioapic_passes_nmi);
+	assert_int_equal(ivrs.units[1].base, 0xfed90000);
+	assert_int_equal(ivrs.unity_count, 1);
+	assert_int_equal(ivrs.unities[0].base, 0x7f000000);
+	assert_int_equal(ivrs.unities[0].flags, 7);
+}
+
+static void ivrs_entries_that_pass_their_block_are_refused(void **state)
+{
+	struct acpi_tables tables;
+	struct acpi_ivrs ivrs;
+	uint32_t length = build_ivhd(TABLE_AT + 48, 0x10, 0xfed80000);
+
+	for (uint32_t claimed = 0; claimed < length; claimed++) {
+		bool whole = claimed == 24 || claimed == 28;
+
+		put(TABLE_AT + 50, 2, claimed);
+		tables = read_one("IVRS", 48 + claimed);
+		if (claimed == 0)
+			continue; /* the table ends before the block: no units */
+		assert_int_equal(acpi_read_ivrs(&memory, &tables, &ivrs),
+				 whole ? ACPI_OK : ACPI_BAD_LENGTH);
+		assert_int_equal(ivrs.unit_count, whole ? 1 : 0);
+	}
+	put(TABLE_AT + 50, 2, length);
+	put(TABLE_AT + 48 + 24, 1, 0x80); /* an entry of unknown size cannot be stepped over */
+	tables = read_one("IVRS", 48 + length);
+	assert_int_equal(acpi_read_ivrs(&memory, &tables, &ivrs), ACPI_BAD_LENGTH);
+}
+
+static void a_hidden_table_is_gone_and_its_sum_still_holds(void **state)
+{
+	struct acpi_tables tables;
+	struct acpi_ivrs ivrs;
+	uint32_t length = build_ivhd(TABLE_AT + 48, 0x10, 0xfed80000);
+
+	tables = read_one("IVRS", 48 + length);
+	assert_int_equal(acpi_hide_table(&memory, &tables, "IVRS"), ACPI_OK);
+	assert_int_equal(sum_of(TABLE_AT, 48 + length), 0);
+	assert_null(acpi_table_find(&tables, "IVRS"));
+	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_OK);
+	assert_int_equal(tables.count, 1);
+	assert_int_equal(tables.skipped, 0);
+	assert_int_equal(acpi_read_ivrs(&memory, &tables, &ivrs), ACPI_NOT_FOUND);
+	assert_int_equal(acpi_hide_table(&memory, &tables, "IVRS"), ACPI_NOT_FOUND);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(rsdp_is_found_in_the_bios_area_and_in_the_ebda, clear_memory),
+		cmocka_unit_test_setup(both_root_tables_list_the_same_tables, clear_memory),
+		cmocka_unit_test_setup(a_damaged_table_costs_only_itself, clear_memory),
+		cmocka_unit_test_setup(a_damaged_root_or_rsdp_is_refused, clear_memory),
+		cmocka_unit_test_setup(more_tables_than_fit_are_an_error, clear_memory),
+		cmocka_unit_test_setup(mcfg_gives_every_window, clear_memory),
+		cmocka_unit_test_setup(hpet_gives_its_address_only_in_memory_space, clear_memory),
+		cmocka_unit_test_setup(madt_counts_processors_that_can_run, clear_memory),
+		cmocka_unit_test_setup(madt_entries_of_bad_length_are_refused, clear_memory),
+		cmocka_unit_test_setup(fadt_gives_ports_and_prefers_the_generic_form, clear_memory),
+		cmocka_unit_test_setup(ivrs_blocks_of_one_base_are_one_unit, clear_memory),
+		cmocka_unit_test_setup(ivrs_entries_that_pass_their_block_are_refused, clear_memory),
+		cmocka_unit_test_setup(a_hidden_table_is_gone_and_its_sum_still_holds, clear_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
