@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page tables of one domain. They follow the ownership record and are never asked who owns a page.
+ *
+ * An operation first asks how many table pages it will need (address_space_tables_needed()), and
+ * changes entries only when the pool holds them: a change never stops half way. Large pages are
+ * split when a part of them changes and merged when all parts are alike again.
+ *
+ * Memory given away is backed by one page of zeros, read-only. Two tables full of it stand for
+ * 2 MiB and 1 GiB of such memory, so that giving a large page away costs no table.
+ *
+ * No function here flushes: the caller changes, flushes once (arch_flush()), and only then uses
+ * pages that were mapped, or tables that were retired (address_space_collect()).
+ */
+#ifndef BULKHEAD_CORE_ADDRESS_SPACE_H
+#define BULKHEAD_CORE_ADDRESS_SPACE_H
+
+#include "table.h"
+
+/** Tag of the service domain's address space; guest slot n has tag n + 1. */
+#define SERVICE_TAG 0u
+
+/** Pages for tables: a chain through their first words. They belong to the hypervisor. */
+struct table_pool {
+	struct phys first; /* 0: empty */
+	uint32_t page_count;
+};
+
+struct address_space {
+	const struct table_format *format;
+	struct phys root;
+	uint32_t tag;
+	bool is_identity;	  /* the service domain's: empty means its own address */
+	struct table_pool spare;  /* paid, free to use */
+	struct table_pool retired; /* out of use, but processors may still walk them: flush first */
+	uint32_t table_count;	  /* in use, root included */
+};
+
+/** What an address translates to. */
+struct mapping {
+	enum access access;
+	unsigned int level;  /* of the entry that decides */
+	struct phys page;    /* where the 4 KiB page of the address lies; 0 for NONE and ZERO */
+};
+
+/** What a stretch of the machine's address space is (for address_space_build()). */
+enum region_kind {
+	REGION_RAM,	   /* the service domain's; covered by the frame table, may be donated */
+	REGION_HYPERVISOR, /* ours; covered by the frame table, reads as zeros */
+	REGION_DEVICE,	   /* MMIO and reserved memory: processors only. What no region names is this */
+	REGION_READ_ONLY,  /* registers whose writes must fault: processors read */
+	REGION_NONE,	   /* registers that must not be seen: any access faults */
+};
+
+struct region {
+	struct phys base;
+	uint64_t size_bytes;
+	enum region_kind kind;
+};
+
+/** Memory type of a stretch; what none names has the type DEFAULT_MEMORY_TYPE. */
+struct type_range {
+	struct phys base;
+	uint64_t size_bytes;
+	uint8_t type; /* the format's number */
+};
+
+#define DEFAULT_MEMORY_TYPE 0u
+
+/** The machine's memory. Both lists are sorted by address, without overlap, page aligned. */
+struct memory_map {
+	const struct region *regions;
+	size_t region_count;
+	const struct type_range *types; /* no large page crosses from one to another */
+	size_t type_count;
+	unsigned int address_bits; /* physical address width; at most 48 are mapped */
+};
+
+/** Page of zeros and its tables, made once. Constant after address_space_init_zero(). */
+struct zero_backing {
+	struct phys page;
+	struct phys tables[LARGEST_LEAF_LEVEL]; /* [0]: 2 MiB of zeros, [1]: 1 GiB */
+};
+
+/** Pages address_space_init_zero() takes. */
+#define ZERO_BACKING_PAGES 3u
+
+/**
+ * Makes the zero page and its tables.
+ * @pages: ZERO_BACKING_PAGES contiguous pages of the hypervisor
+ */
+void address_space_init_zero(struct zero_backing *zero, const struct table_format *format,
+			     struct phys pages);
+
+/** Adds a page (cleared here) that belongs to the hypervisor to a pool. */
+void table_pool_add(struct table_pool *pool, struct phys page);
+
+/** Takes a page out of a pool that is not empty. Its contents are undefined but for the first word. */
+struct phys table_pool_take(struct table_pool *pool);
+
+/** Starts an empty address space with a root table (cleared here). */
+void address_space_init(struct address_space *space, const struct table_format *format,
+			struct phys root, uint32_t tag);
+
+/**
+ * Builds the service domain's identity mapping over the full width, from its spare pages.
+ * @space: started by address_space_init()
+ * @map: the machine's memory
+ * Returns BULKHEAD_NO_TABLES if the spare pages do not reach, BULKHEAD_INVALID for a bad map.
+ */
+MUST_USE enum bulkhead_error address_space_build(struct address_space *space,
+						 const struct memory_map *map);
+
+/** Table pages that address_space_build() will take for a map (root not counted). */
+uint64_t address_space_tables_for(const struct memory_map *map);
+
+/** What an address translates to now. */
+struct mapping address_space_lookup(const struct address_space *space, struct input_address at);
+
+/**
+ * Table pages that address_space_set() will take from the pool.
+ * @page_count: 1 .. 512, not crossing a 2 MiB boundary
+ */
+unsigned int address_space_tables_needed(const struct address_space *space,
+					 struct input_address at, unsigned int page_count);
+
+/**
+ * Maps pages one after another. The pool must hold address_space_tables_needed() pages.
+ * @at: first input address
+ * @page: first page mapped there (ignored for ACCESS_NONE and ACCESS_ZERO)
+ * @page_count: 1 .. 512, not crossing a 2 MiB boundary; a whole aligned 2 MiB becomes one entry
+ *	where no table stands in the way
+ * @access: what is allowed there
+ */
+void address_space_set(struct address_space *space, struct input_address at, struct phys page,
+		       unsigned int page_count, enum access access);
+
+/** Moves retired tables to the spare pool. Only after arch_flush() of this space. */
+void address_space_collect(struct address_space *space);
+
+#endif
