@@ -3,8 +3,10 @@
  */
 #include "command.h"
 #include "help.h"
+#include "machine.h"
 
 const struct cli_group cli_groups[] = {
+	{"This machine", machine_commands},
 	{"This command", help_commands},
 	{0},
 };
