@@ -118,6 +118,7 @@ struct acpi_unit {
 	uint16_t device;	    /* its own PCI function, bus << 8 | device << 3 | function */
 	uint16_t segment;
 	uint16_t capability_offset; /* of its capability in that function's configuration space */
+	uint8_t flags;		    /* IVHD flags: what firmware asks CONTROL to hold */
 	int32_t ioapic_device;	    /* requester id that I/O APIC interrupts carry; -1: none named */
 	uint8_t ioapic_id;
 	bool ioapic_passes_init, ioapic_passes_nmi; /* firmware asks for it; reported, not obeyed */

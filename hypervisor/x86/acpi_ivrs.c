@@ -101,12 +101,13 @@ static enum acpi_result read_ivhd(const struct acpi_memory *memory, const struct
 				  struct acpi_ivrs *ivrs)
 {
 	uint32_t header = type == IVRS_IVHD_10 ? 24 : 40;
-	uint64_t device, capability, base, segment;
+	uint64_t flags, device, capability, base, segment;
 	struct acpi_unit *unit;
 
 	if (length < header)
 		return ACPI_BAD_LENGTH;
-	if (!acpi_table_value(memory, table, offset + 4, 2, &device) ||
+	if (!acpi_table_value(memory, table, offset + 1, 1, &flags) ||
+	    !acpi_table_value(memory, table, offset + 4, 2, &device) ||
 	    !acpi_table_value(memory, table, offset + 6, 2, &capability) ||
 	    !acpi_table_value(memory, table, offset + 8, 8, &base) ||
 	    !acpi_table_value(memory, table, offset + 16, 2, &segment))
@@ -114,6 +115,7 @@ static enum acpi_result read_ivhd(const struct acpi_memory *memory, const struct
 	unit = unit_at(ivrs, base);
 	if (!unit)
 		return ACPI_TOO_MANY;
+	unit->flags = (uint8_t)flags;
 	unit->device = (uint16_t)device;
 	unit->capability_offset = (uint16_t)capability;
 	unit->segment = (uint16_t)segment;

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* AMD-Vi against a unit that keeps stale translations: take-over, containment, flush, events. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "amd/amdvi.h"
+#include "fake_amdvi.h"
+
+#define LEAF  ((1ull << 62) | (1ull << 61) | 7)
+#define TABLE(next) (LEAF | (uint64_t)(next) << 9)
+/* The tables of the one address space, behind the unit's own memory. */
+#define ROOT  (FAKE_MEMORY + 0x600000)
+
+static struct iommu iommu;
+
+static void set_entry(uint64_t table, uint32_t index, uint64_t value)
+{
+	memcpy(fake_pointer(table + index * 8u, 8), &value, 8);
+}
+
+/* Pages 1..511 of memory map to themselves; 2 MiB at 2 MiB too; nothing else does. */
+static void build_tables(void)
+{
+	set_entry(ROOT, 0, (ROOT + 0x1000) | TABLE(3));
+	set_entry(ROOT + 0x1000, 0, (ROOT + 0x2000) | TABLE(2));
+	set_entry(ROOT + 0x2000, 0, (ROOT + 0x3000) | TABLE(1));
+	set_entry(ROOT + 0x2000, 1, 0x200000 | LEAF);
+	for (uint32_t i = 1; i < 512; i++)
+		set_entry(ROOT + 0x3000, i, i * 0x1000u | LEAF);
+}
+
+static void find_unit(void)
+{
+	struct acpi_ivrs ivrs = {
+		.unit_count = 1,
+		.units = {{.base = FAKE_BASE, .device = 8, .ioapic_device = 0xa0, .flags = 0x20}},
+	};
+
+	memset(&iommu, 0, sizeof(iommu));
+	iommu.ioapic_device = -1;
+	assert_int_equal(amdvi_find(&iommu, &ivrs), IOMMU_OK);
+}
+
+static enum iommu_result start(enum iommu_interrupts interrupts)
+{
+	struct iommu_memory memory = {fake.memory, FAKE_MEMORY, iommu_memory_bytes(&iommu)};
+
+	return iommu_start(&iommu, &fake_access, &memory, ROOT, 4, interrupts);
+}
+
+static int started(void **state)
+{
+	fake_reset();
+	find_unit();
+	build_tables();
+	return start(IOMMU_INTERRUPTS_CHECKED) == IOMMU_OK ? 0 : -1;
+}
+
+static int not_started(void **state)
+{
+	fake_reset();
+	find_unit();
+	build_tables();
+	return 0;
+}
+
+static bool reaches(uint16_t device, uint64_t address, bool is_write)
+{
+	uint64_t target;
+
+	return fake_dma(device, address, is_write, &target) && target == address;
+}
+
+static void every_device_id_is_translated_by_the_one_table(void **state)
+{
+	for (uint32_t device = 0; device < AMDVI_DEVICES; device++) {
+		uint64_t target;
+
+		if (device % 200 == 0)
+			memset(fake.translations, 0, sizeof(fake.translations));
+		assert_true(reaches((uint16_t)device, 0x5008, true));
+		assert_false(fake_dma((uint16_t)device, 0x10, true, &target));
+		assert_false(fake_dma((uint16_t)device, 0x40000000, false, &target));
+		assert_false(fake_dma((uint16_t)device, 0xfee00000, true, &target));
+	}
+	assert_null(fake.complaint);
+}
+
+static void what_firmware_had_cached_is_forgotten(void **state)
+{
+	uint64_t target;
+
+	/* Both were planted by fake_reset(): a device let through, and a foreign translation. */
+	assert_false(fake_dma(0x18, 0x7000000, true, &target));
+	assert_true(fake_dma(0x20, 0x1000, true, &target));
+	assert_int_equal(target, 0x1000);
+}
+
+static void the_exclusion_range_is_switched_off(void **state)
+{
+	assert_int_equal(fake.registers[AMDVI_EXCLUSION_BASE / 8], 0);
+	assert_int_equal(fake.registers[AMDVI_EXCLUSION_LIMIT / 8], 0);
+}
+
+static void firmware_flags_reach_the_control_register(void **state)
+{
+	assert_int_equal(fake.registers[AMDVI_CONTROL / 8],
+			 AMDVI_CONTROL_ENABLE | AMDVI_CONTROL_EVENT_LOG | AMDVI_CONTROL_COMMANDS |
+				 AMDVI_CONTROL_COHERENT);
+}
+
+static void units_without_invalidate_all_forget_everything_too(void **state)
+{
+	uint64_t target;
+
+	fake.registers[AMDVI_FEATURES / 8] = 0;
+	assert_int_equal(start(IOMMU_INTERRUPTS_CHECKED), IOMMU_OK);
+	assert_false(fake_dma(0x18, 0x7000000, true, &target));
+	assert_true(fake_dma(0x20, 0x1000, true, &target));
+	assert_int_equal(target, 0x1000);
+	assert_null(fake.complaint);
+}
+
+static void a_page_taken_away_is_reachable_until_the_flush_and_not_after(void **state)
+{
+	uint64_t target;
+
+	assert_true(reaches(0x18, 0x9000, true));
+	assert_true(reaches(0x20, 0x201000, true));
+	set_entry(ROOT + 0x3000, 9, 0);
+	set_entry(ROOT + 0x2000, 1, 0);
+	assert_true(reaches(0x18, 0x9000, true)); /* the fake is as forgetful as hardware: not at all */
+	assert_true(reaches(0x20, 0x201000, true));
+	assert_int_equal(iommu_flush(&iommu), IOMMU_OK);
+	assert_false(fake_dma(0x18, 0x9000, true, &target));
+	assert_false(fake_dma(0x20, 0x201000, true, &target));
+	assert_true(reaches(0x18, 0xa000, true));
+}
+
+static void flushes_go_on_when_the_ring_wraps(void **state)
+{
+	uint64_t target;
+
+	for (uint32_t i = 0; i < 3 * AMDVI_RING_ENTRIES + 7; i++) {
+		set_entry(ROOT + 0x3000, 9, 0x9000 | LEAF);
+		assert_true(reaches(0x18, 0x9000, true));
+		set_entry(ROOT + 0x3000, 9, 0);
+		assert_int_equal(iommu_flush(&iommu), IOMMU_OK);
+		assert_false(fake_dma(0x18, 0x9000, true, &target));
+	}
+}
+
+static void a_dead_unit_is_reported_not_believed(void **state)
+{
+	fake.is_dead = true;
+	assert_int_equal(iommu_flush(&iommu), IOMMU_TIMEOUT);
+}
+
+static void a_unit_that_does_not_start_is_reported(void **state)
+{
+	fake.is_dead = true;
+	assert_int_equal(start(IOMMU_INTERRUPTS_PASS), IOMMU_TIMEOUT);
+	assert_int_equal(iommu_flush(&iommu), IOMMU_OK); /* nothing runs, nothing to flush */
+}
+
+static void too_little_or_crooked_memory_is_refused_before_anything_is_touched(void **state)
+{
+	struct iommu_memory memory = {fake.memory, FAKE_MEMORY, iommu_memory_bytes(&iommu) - 1};
+
+	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 4, IOMMU_INTERRUPTS_PASS),
+			 IOMMU_NO_MEMORY);
+	memory.size_bytes++;
+	memory.physical_address++;
+	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 4, IOMMU_INTERRUPTS_PASS),
+			 IOMMU_NO_MEMORY);
+	memory.physical_address--;
+	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 7, IOMMU_INTERRUPTS_PASS),
+			 IOMMU_UNSUPPORTED);
+	assert_int_equal(fake.registers[AMDVI_CONTROL / 8], 0);
+}
+
+static void interrupts_pass_or_are_all_blocked_as_asked(void **state)
+{
+	uint8_t destination;
+
+	assert_int_equal(start(IOMMU_INTERRUPTS_PASS), IOMMU_OK);
+	assert_int_equal(fake_interrupt(0x18, 0, 0x41, &destination), 0x41);
+	assert_int_equal(start(IOMMU_INTERRUPTS_CHECKED), IOMMU_OK);
+	for (uint32_t mode = 0; mode < 8; mode++)
+		assert_int_equal(fake_interrupt(0x18, mode, 0x41, &destination), FAKE_BLOCKED);
+	assert_int_equal(fake_interrupt(0xa0, 5, 0, &destination), FAKE_BLOCKED);
+}
+
+static void events_come_out_once_and_in_order(void **state)
+{
+	struct iommu_event event;
+	uint64_t *log = fake_pointer(fake.registers[AMDVI_EVENT_BASE / 8] & 0xffffffffff000ull, 4096);
+
+	assert_false(iommu_next_event(&iommu, &event));
+	log[0] = 2ull << 60 | 1ull << 53 | 0x18;
+	log[1] = 0x12345678;
+	log[2] = 2ull << 60 | 1ull << 51 | 0xa0;
+	fake.registers[AMDVI_EVENT_TAIL / 8] = 32;
+	assert_true(iommu_next_event(&iommu, &event));
+	assert_int_equal(event.device, 0x18);
+	assert_int_equal(event.type, 2);
+	assert_int_equal(event.address, 0x12345678);
+	assert_true(event.is_write);
+	assert_true(iommu_next_event(&iommu, &event));
+	assert_int_equal(event.device, 0xa0);
+	assert_true(event.is_interrupt);
+	assert_false(iommu_next_event(&iommu, &event));
+}
+
+static void a_full_event_log_is_restarted(void **state)
+{
+	struct iommu_event event;
+
+	fake.registers[AMDVI_STATUS / 8] = AMDVI_STATUS_EVENT_OVERFLOW;
+	fake.registers[AMDVI_EVENT_HEAD / 8] = fake.registers[AMDVI_EVENT_TAIL / 8] = 0x30;
+	assert_false(iommu_next_event(&iommu, &event));
+	assert_int_equal(fake.registers[AMDVI_STATUS / 8], 0);
+	assert_int_equal(fake.registers[AMDVI_EVENT_HEAD / 8], 0);
+	assert_true(fake.registers[AMDVI_CONTROL / 8] & AMDVI_CONTROL_EVENT_LOG);
+	assert_true(fake.registers[AMDVI_CONTROL / 8] & AMDVI_CONTROL_ENABLE);
+}
+
+static void machines_the_driver_cannot_contain_are_refused(void **state)
+{
+	struct acpi_ivrs ivrs = {.unit_count = 0};
+
+	assert_int_equal(amdvi_find(&iommu, &ivrs), IOMMU_ABSENT);
+	ivrs.unit_count = 1;
+	ivrs.units[0] = (struct acpi_unit){.base = FAKE_BASE, .segment = 1};
+	assert_int_equal(amdvi_find(&iommu, &ivrs), IOMMU_UNSUPPORTED);
+	ivrs.units[0] = (struct acpi_unit){.base = FAKE_BASE + 0x1000};
+	assert_int_equal(amdvi_find(&iommu, &ivrs), IOMMU_BAD_TABLE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(every_device_id_is_translated_by_the_one_table, started),
+		cmocka_unit_test_setup(what_firmware_had_cached_is_forgotten, started),
+		cmocka_unit_test_setup(the_exclusion_range_is_switched_off, started),
+		cmocka_unit_test_setup(firmware_flags_reach_the_control_register, started),
+		cmocka_unit_test_setup(units_without_invalidate_all_forget_everything_too, not_started),
+		cmocka_unit_test_setup(a_page_taken_away_is_reachable_until_the_flush_and_not_after,
+				       started),
+		cmocka_unit_test_setup(flushes_go_on_when_the_ring_wraps, started),
+		cmocka_unit_test_setup(a_dead_unit_is_reported_not_believed, started),
+		cmocka_unit_test_setup(a_unit_that_does_not_start_is_reported, not_started),
+		cmocka_unit_test_setup(
+			too_little_or_crooked_memory_is_refused_before_anything_is_touched,
+			not_started),
+		cmocka_unit_test_setup(interrupts_pass_or_are_all_blocked_as_asked, not_started),
+		cmocka_unit_test_setup(events_come_out_once_and_in_order, started),
+		cmocka_unit_test_setup(a_full_event_log_is_restarted, started),
+		cmocka_unit_test_setup(machines_the_driver_cannot_contain_are_refused, not_started),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
