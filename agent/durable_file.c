@@ -32,8 +32,8 @@ int durable_file_sync_directory(const char *path)
 	const char *slash = strrchr(path, '/');
 	int file, result = 0;
 
-	if (snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".") >=
-	    (int)sizeof(directory))
+	if (snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path + 1) : 1,
+		     slash ? path : ".") >= (int)sizeof(directory))
 		return -ENAMETOOLONG;
 	file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (file < 0)

@@ -26,7 +26,8 @@ int keyd_wire_parse(const unsigned char *bytes, size_t size_bytes, struct keyd_m
 		if (field.tag == 0 || field.tag >= KEYD_TAG_COUNT || field.reserved != 0 ||
 		    field.length_bytes > size_bytes - at || message->field[field.tag].present)
 			return -EBADMSG;
-		message->field[field.tag] = (struct keyd_value){bytes + at, field.length_bytes, true};
+		message->field[field.tag] =
+		    (struct keyd_value){bytes + at, field.length_bytes, true};
 		at += field.length_bytes;
 	}
 	message->call = header.call;
@@ -43,7 +44,8 @@ void keyd_wire_begin(struct keyd_writer *writer, uint16_t call, uint32_t error)
 	writer->overflow = false;
 }
 
-void keyd_wire_add(struct keyd_writer *writer, enum keyd_tag tag, const void *bytes, size_t size_bytes)
+void keyd_wire_add(struct keyd_writer *writer, enum keyd_tag tag, const void *bytes,
+		   size_t size_bytes)
 {
 	struct keyd_field field = {(uint16_t)tag, 0, (uint32_t)size_bytes};
 
@@ -76,7 +78,8 @@ int keyd_wire_end(struct keyd_writer *writer)
 	return 0;
 }
 
-int keyd_wire_text(const struct keyd_message *message, enum keyd_tag tag, char *text, size_t capacity_bytes)
+int keyd_wire_text(const struct keyd_message *message, enum keyd_tag tag, char *text,
+		   size_t capacity_bytes)
 {
 	const struct keyd_value *value = &message->field[tag];
 

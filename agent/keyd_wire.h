@@ -1,6 +1,6 @@
 /**
- * Building and reading messages of include/bulkhead/keyd.h. No I/O: what arrives is checked as a whole before any
- * field of it can be read.
+ * Building and reading messages of include/bulkhead/keyd.h. No I/O: what arrives is checked as a
+ * whole before any field of it can be read.
  */
 #ifndef AGENT_KEYD_WIRE_H
 #define AGENT_KEYD_WIRE_H
@@ -40,7 +40,8 @@ int keyd_wire_parse(const unsigned char *bytes, size_t size_bytes, struct keyd_m
 void keyd_wire_begin(struct keyd_writer *writer, uint16_t call, uint32_t error);
 
 /** Adds one field. What does not fit any more is remembered and makes keyd_wire_end() fail. */
-void keyd_wire_add(struct keyd_writer *writer, enum keyd_tag tag, const void *bytes, size_t size_bytes);
+void keyd_wire_add(struct keyd_writer *writer, enum keyd_tag tag, const void *bytes,
+		   size_t size_bytes);
 
 /** Adds a string without its terminating zero. */
 void keyd_wire_add_text(struct keyd_writer *writer, enum keyd_tag tag, const char *text);
@@ -49,9 +50,10 @@ void keyd_wire_add_text(struct keyd_writer *writer, enum keyd_tag tag, const cha
 int keyd_wire_end(struct keyd_writer *writer);
 
 /**
- * Copies a text field of 1..capacity-1 bytes without control characters into `text`, zero-terminated.
- * Returns 0, -ENOENT if the field is absent, -EINVAL otherwise.
+ * Copies a text field of 1..capacity-1 bytes without control characters into `text`,
+ * zero-terminated. Returns 0, -ENOENT if the field is absent, -EINVAL otherwise.
  */
-int keyd_wire_text(const struct keyd_message *message, enum keyd_tag tag, char *text, size_t capacity_bytes);
+int keyd_wire_text(const struct keyd_message *message, enum keyd_tag tag, char *text,
+		   size_t capacity_bytes);
 
 #endif

@@ -38,13 +38,15 @@ static int letter(const char *alphabet, char wanted)
 
 static int read_word(const char word[5], uint16_t *bits)
 {
-	int parts[5] = {letter(consonants, word[0]), letter(vowels, word[1]), letter(consonants, word[2]),
-			letter(vowels, word[3]), letter(consonants, word[4])};
+	int parts[5] = {letter(consonants, word[0]), letter(vowels, word[1]),
+			letter(consonants, word[2]), letter(vowels, word[3]),
+			letter(consonants, word[4])};
 
 	for (int i = 0; i < 5; i++)
 		if (parts[i] < 0)
 			return -EINVAL;
-	*bits = (uint16_t)(parts[0] << 12 | parts[1] << 10 | parts[2] << 6 | parts[3] << 4 | parts[4]);
+	*bits =
+	    (uint16_t)(parts[0] << 12 | parts[1] << 10 | parts[2] << 6 | parts[3] << 4 | parts[4]);
 	return 0;
 }
 
@@ -70,7 +72,8 @@ void phrase_generate(char text[PHRASE_TEXT_BYTES])
 	sodium_memzero(entropy, sizeof(entropy));
 }
 
-int phrase_read(const char *text, size_t text_bytes, unsigned char entropy[PHRASE_ENTROPY_BYTES], int *wrong_word)
+int phrase_read(const char *text, size_t text_bytes, unsigned char entropy[PHRASE_ENTROPY_BYTES],
+		int *wrong_word)
 {
 	unsigned char bytes[2 * PHRASE_WORDS], check[2];
 	char word[5];

@@ -15,10 +15,12 @@ bool tpm_wants_retry(TSS2_RC rc, unsigned int *tries)
 	if ((rc & 0xffff0000u) != 0 && (rc & 0xffff0000u) != TSS2_RESMGR_TPM_RC_LAYER)
 		return false;
 	rc &= 0xffffu;
-	return (rc == TPM2_RC_RETRY || rc == TPM2_RC_TESTING || rc == TPM2_RC_YIELDED) && ++*tries < RETRIES_MAX;
+	return (rc == TPM2_RC_RETRY || rc == TPM2_RC_TESTING || rc == TPM2_RC_YIELDED) &&
+	       ++*tries < RETRIES_MAX;
 }
 
-/** Codes that mean something to callers, without parameter, handle or session number (part 2, 6.6.3). */
+/** Codes that mean something to callers, without parameter, handle or session number (part
+ * 2, 6.6.3). */
 static int errno_of(TSS2_RC rc)
 {
 	TSS2_RC format_one = rc & 0xbfu; /* bit 7 and the error number of a format-one code */
@@ -33,7 +35,8 @@ static int errno_of(TSS2_RC rc)
 	}
 	if (format_one == TPM2_RC_HANDLE)
 		return -ENOENT;
-	if (format_one == TPM2_RC_POLICY_FAIL || format_one == TPM2_RC_VALUE || format_one == TPM2_RC_SIGNATURE)
+	if (format_one == TPM2_RC_POLICY_FAIL || format_one == TPM2_RC_VALUE ||
+	    format_one == TPM2_RC_SIGNATURE)
 		return -EKEYEXPIRED;
 	return format_one == TPM2_RC_INTEGRITY ? -EKEYREVOKED : -EIO;
 }
@@ -42,7 +45,8 @@ int tpm_result(struct tpm *tpm, TSS2_RC rc, const char *what)
 {
 	if (rc == TSS2_RC_SUCCESS)
 		return 0;
-	snprintf(tpm->error, sizeof(tpm->error), "TPM: %s: %s (0x%x)", what, Tss2_RC_Decode(rc), rc);
+	snprintf(tpm->error, sizeof(tpm->error), "TPM: %s: %s (0x%x)", what, Tss2_RC_Decode(rc),
+		 rc);
 	if ((rc & 0xffff0000u) != 0 && (rc & 0xffff0000u) != TSS2_RESMGR_TPM_RC_LAYER)
 		return -EIO;
 	return errno_of(rc & 0xfffu);
@@ -61,17 +65,21 @@ int tpm_open(const char *tcti, struct tpm **tpm, char *error, size_t error_size)
 	*tpm = NULL;
 	if (!new)
 		return -ENOMEM;
+	/* The library would write to stderr; its answers are put into words here. */
+	setenv("TSS2_LOG", "all+none", 0);
 	rc = Tss2_TctiLdr_Initialize(tcti, &new->transport);
 	if (rc == TSS2_RC_SUCCESS)
 		rc = Esys_Initialize(&new->esys, new->transport, NULL);
 	if (rc != TSS2_RC_SUCCESS) {
-		snprintf(error, error_size, "no TPM answers at '%s' (%s)", tcti, Tss2_RC_Decode(rc));
+		snprintf(error, error_size, "no TPM answers at '%s' (%s)", tcti,
+			 Tss2_RC_Decode(rc));
 		tpm_close(new);
 		return -ENODEV;
 	}
 	TPM_ASK(rc, Esys_Startup(new->esys, TPM2_SU_CLEAR));
 	if (rc != TSS2_RC_SUCCESS && rc != TPM2_RC_INITIALIZE) {
-		snprintf(error, error_size, "the TPM at '%s' does not start (%s)", tcti, Tss2_RC_Decode(rc));
+		snprintf(error, error_size, "the TPM at '%s' does not start (%s)", tcti,
+			 Tss2_RC_Decode(rc));
 		tpm_close(new);
 		return -EIO;
 	}
@@ -95,26 +103,30 @@ void tpm_flush(struct tpm *tpm, ESYS_TR *handle)
 	*handle = ESYS_TR_NONE;
 }
 
-int tpm_load_attestation_key(struct tpm *tpm, ESYS_TR *handle, unsigned char key[TPM_PUBLIC_KEY_BYTES])
+int tpm_load_attestation_key(struct tpm *tpm, ESYS_TR *handle,
+			     unsigned char key[TPM_PUBLIC_KEY_BYTES])
 {
-	/* fixedTPM, fixedParent, origin, userWithAuth, noDA, restricted, sign: the same key for ever. */
-	const TPM2B_PUBLIC template = {.publicArea = {
+	/* fixedTPM, fixedParent, origin, userWithAuth, noDA, restricted, sign: the same key for
+	 * ever. */
+	const TPM2B_PUBLIC template = {
+	    .publicArea = {
 		.type = TPM2_ALG_ECC,
 		.nameAlg = TPM2_ALG_SHA256,
 		.objectAttributes = 0x00050472,
-		.parameters.eccDetail = {.symmetric.algorithm = TPM2_ALG_NULL,
-					 .scheme = {.scheme = TPM2_ALG_ECDSA, .details.ecdsa.hashAlg = TPM2_ALG_SHA256},
-					 .curveID = TPM2_ECC_NIST_P256,
-					 .kdf.scheme = TPM2_ALG_NULL}}};
+		.parameters.eccDetail = {
+		    .symmetric.algorithm = TPM2_ALG_NULL,
+		    .scheme = {.scheme = TPM2_ALG_ECDSA, .details.ecdsa.hashAlg = TPM2_ALG_SHA256},
+		    .curveID = TPM2_ECC_NIST_P256,
+		    .kdf.scheme = TPM2_ALG_NULL}}};
 	const TPM2B_SENSITIVE_CREATE sensitive = {.size = 0};
 	const TPM2B_DATA outside = {.size = 0};
 	const TPML_PCR_SELECTION no_pcrs = {.count = 0};
 	TPM2B_PUBLIC *public = NULL;
 	TSS2_RC rc;
 
-	TPM_ASK(rc, Esys_CreatePrimary(tpm->esys, ESYS_TR_RH_ENDORSEMENT, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-				       ESYS_TR_NONE, &sensitive, &template, &outside, &no_pcrs, handle, &public, NULL,
-				       NULL, NULL));
+	TPM_ASK(rc, Esys_CreatePrimary(tpm->esys, ESYS_TR_RH_ENDORSEMENT, ESYS_TR_PASSWORD,
+				       ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &template, &outside,
+				       &no_pcrs, handle, &public, NULL, NULL, NULL));
 	if (rc != TSS2_RC_SUCCESS)
 		return tpm_result(tpm, rc, "making the attestation key");
 	if (key) {

@@ -1,10 +1,12 @@
 /**
- * The few things bulkhead-keyd asks of a TPM 2.0, over the Enhanced System API. Everything is noDA and authorised by
- * policy, so that no power cut and no wrong guess can lock the owner out; every session and transient object is
- * flushed on every path (a TPM has room for three of each); a TPM that answers "retry" is asked again.
+ * The few things bulkhead-keyd asks of a TPM 2.0, over the Enhanced System API. Everything is noDA
+ * and authorised by policy, so that no power cut and no wrong guess can lock the owner out; every
+ * session and transient object is flushed on every path (a TPM has room for three of each); a TPM
+ * that answers "retry" is asked again.
  *
- * Functions return 0 or negative errno; tpm_error() then holds one line for a person. -ENOENT: no such index or blob.
- * -EKEYEXPIRED: a policy (platform, lease, epoch) refused. -EIO: anything else the TPM said.
+ * Functions return 0 or negative errno; tpm_error() then holds one line for a person. -ENOENT: no
+ * such index or blob. -EKEYEXPIRED: a policy (platform, lease, epoch) refused. -EIO: anything else
+ * the TPM said.
  */
 #ifndef AGENT_TPM_H
 #define AGENT_TPM_H
@@ -23,7 +25,8 @@ struct tpm_blob {
 	size_t size_bytes;
 };
 
-/** One policy that the platform's release key approved: which PCR 4 and 7 values belong together. */
+/** One policy that the platform's release key approved: which PCR 4 and 7 values belong together.
+ */
 struct tpm_approval {
 	struct tpm_policy policy;
 	unsigned char signature[TPM_SIGNATURE_BYTES];
@@ -41,8 +44,8 @@ struct tpm_conditions {
 };
 
 /**
- * Opens the TPM that `tcti` names ("device:/dev/tpmrm0", "swtpm:path=..."); starts it up if nobody has.
- * Returns 0, -ENODEV when there is none, other errors as above with text in `error`.
+ * Opens the TPM that `tcti` names ("device:/dev/tpmrm0", "swtpm:path=..."); starts it up if nobody
+ * has. Returns 0, -ENODEV when there is none, other errors as above with text in `error`.
  */
 int tpm_open(const char *tcti, struct tpm **tpm, char *error, size_t error_size);
 
@@ -52,20 +55,24 @@ void tpm_close(struct tpm *tpm);
 const char *tpm_error(const struct tpm *tpm);
 
 /** Digest of the policy that `conditions` describe, for sealing: computed, not asked. */
-void tpm_policy_digest(const struct tpm_conditions *conditions, unsigned char digest[TPM_DIGEST_BYTES]);
+void tpm_policy_digest(const struct tpm_conditions *conditions,
+		       unsigned char digest[TPM_DIGEST_BYTES]);
 
 /** Seals `secret` under the storage root key so that only `conditions` bring it back. */
-int tpm_seal(struct tpm *tpm, const unsigned char policy[TPM_DIGEST_BYTES], const unsigned char *secret,
-	     size_t secret_size, struct tpm_blob *blob);
+int tpm_seal(struct tpm *tpm, const unsigned char policy[TPM_DIGEST_BYTES],
+	     const unsigned char *secret, size_t secret_size, struct tpm_blob *blob);
 
-/** Brings a sealed secret of `secret_size` bytes back. -EKEYEXPIRED when a condition does not hold. */
-int tpm_unseal(struct tpm *tpm, const struct tpm_conditions *conditions, const struct tpm_blob *blob,
-	       unsigned char *secret, size_t secret_size);
+/** Brings a sealed secret of `secret_size` bytes back. -EKEYEXPIRED when a condition does not hold.
+ */
+int tpm_unseal(struct tpm *tpm, const struct tpm_conditions *conditions,
+	       const struct tpm_blob *blob, unsigned char *secret, size_t secret_size);
 
-/** Public point of this TPM's attestation key: the same after restarts and even after TPM2_Clear. */
+/** Public point of this TPM's attestation key: the same after restarts and even after TPM2_Clear.
+ */
 int tpm_attestation_key(struct tpm *tpm, unsigned char key[TPM_PUBLIC_KEY_BYTES]);
 
-/** Defines a counter; -EEXIST if there is one. A new counter starts above every value ever deleted. */
+/** Defines a counter; -EEXIST if there is one. A new counter starts above every value ever deleted.
+ */
 int tpm_nv_define_counter(struct tpm *tpm, uint32_t index);
 
 /** Defines an index for `size` bytes of data; -EEXIST if there is one. */
@@ -78,7 +85,7 @@ int tpm_nv_read_counter(struct tpm *tpm, uint32_t index, uint64_t *value);
 int tpm_nv_increment(struct tpm *tpm, uint32_t index);
 
 /** Raises the epoch in an audited session and has the TPM sign that, with `order_digest` inside. */
-int tpm_wipe(struct tpm *tpm, uint32_t base_index, const unsigned char order_digest[TPM_DIGEST_BYTES],
-	     struct tpm_receipt *receipt);
+int tpm_wipe(struct tpm *tpm, uint32_t base_index,
+	     const unsigned char order_digest[TPM_DIGEST_BYTES], struct tpm_receipt *receipt);
 
 #endif

@@ -5,14 +5,15 @@
 #include "tpm_private.h"
 
 /* AUTHREAD, AUTHWRITE, OWNERREAD, OWNERWRITE, NO_DA; for counters the type counter too. */
-#define DATA_ATTRIBUTES (1u << 25 | 1u << 18 | 1u << 17 | 1u << 2 | 1u << 1)
+#define DATA_ATTRIBUTES	   (1u << 25 | 1u << 18 | 1u << 17 | 1u << 2 | 1u << 1)
 #define COUNTER_ATTRIBUTES (DATA_ATTRIBUTES | TPM2_NT_COUNTER << 4)
 
 int tpm_nv_handle(struct tpm *tpm, uint32_t index, ESYS_TR *handle)
 {
 	TSS2_RC rc;
 
-	TPM_ASK(rc, Esys_TR_FromTPMPublic(tpm->esys, index, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, handle));
+	TPM_ASK(rc, Esys_TR_FromTPMPublic(tpm->esys, index, ESYS_TR_NONE, ESYS_TR_NONE,
+					  ESYS_TR_NONE, handle));
 	return tpm_result(tpm, rc, "looking up an index");
 }
 
@@ -26,8 +27,8 @@ static int define(struct tpm *tpm, uint32_t index, uint32_t attributes, size_t s
 	ESYS_TR handle = ESYS_TR_NONE;
 	TSS2_RC rc;
 
-	TPM_ASK(rc, Esys_NV_DefineSpace(tpm->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-					&no_password, &public, &handle));
+	TPM_ASK(rc, Esys_NV_DefineSpace(tpm->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+					ESYS_TR_NONE, &no_password, &public, &handle));
 	if (rc == TSS2_RC_SUCCESS)
 		Esys_TR_Close(tpm->esys, &handle);
 	return tpm_result(tpm, rc, "defining an index");
@@ -51,21 +52,22 @@ int tpm_nv_undefine(struct tpm *tpm, uint32_t index)
 
 	if (result != 0)
 		return result;
-	TPM_ASK(rc, Esys_NV_UndefineSpace(tpm->esys, ESYS_TR_RH_OWNER, handle, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-					  ESYS_TR_NONE));
+	TPM_ASK(rc, Esys_NV_UndefineSpace(tpm->esys, ESYS_TR_RH_OWNER, handle, ESYS_TR_PASSWORD,
+					  ESYS_TR_NONE, ESYS_TR_NONE));
 	if (rc != TSS2_RC_SUCCESS)
 		Esys_TR_Close(tpm->esys, &handle);
 	return tpm_result(tpm, rc, "removing an index");
 }
 
-static int read_handle(struct tpm *tpm, ESYS_TR handle, ESYS_TR audit, unsigned char *bytes, size_t size)
+static int read_handle(struct tpm *tpm, ESYS_TR handle, ESYS_TR audit, unsigned char *bytes,
+		       size_t size)
 {
 	TPM2B_MAX_NV_BUFFER *data = NULL;
 	TSS2_RC rc;
 	int result;
 
-	TPM_ASK(rc, Esys_NV_Read(tpm->esys, handle, handle, ESYS_TR_PASSWORD, audit, ESYS_TR_NONE, (UINT16)size, 0,
-				 &data));
+	TPM_ASK(rc, Esys_NV_Read(tpm->esys, handle, handle, ESYS_TR_PASSWORD, audit, ESYS_TR_NONE,
+				 (UINT16)size, 0, &data));
 	result = tpm_result(tpm, rc, "reading an index");
 	if (result == 0 && data->size != size)
 		result = -EIO;
@@ -100,8 +102,8 @@ int tpm_nv_write(struct tpm *tpm, uint32_t index, const unsigned char *bytes, si
 		result = -EMSGSIZE;
 	if (result == 0) {
 		memcpy(data.buffer, bytes, size);
-		TPM_ASK(rc, Esys_NV_Write(tpm->esys, handle, handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-					  &data, 0));
+		TPM_ASK(rc, Esys_NV_Write(tpm->esys, handle, handle, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+					  ESYS_TR_NONE, &data, 0));
 		result = tpm_result(tpm, rc, "writing an index");
 	}
 	Esys_TR_Close(tpm->esys, &handle);
@@ -131,7 +133,8 @@ static int increment_handle(struct tpm *tpm, ESYS_TR handle, ESYS_TR audit)
 {
 	TSS2_RC rc;
 
-	TPM_ASK(rc, Esys_NV_Increment(tpm->esys, handle, handle, ESYS_TR_PASSWORD, audit, ESYS_TR_NONE));
+	TPM_ASK(rc, Esys_NV_Increment(tpm->esys, handle, handle, ESYS_TR_PASSWORD, audit,
+				      ESYS_TR_NONE));
 	return tpm_result(tpm, rc, "raising a counter");
 }
 
@@ -153,11 +156,12 @@ static int start_audit(struct tpm *tpm, ESYS_TR *session)
 	const TPMT_SYM_DEF no_cipher = {.algorithm = TPM2_ALG_NULL};
 	TSS2_RC rc;
 
-	TPM_ASK(rc, Esys_StartAuthSession(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-					  ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &no_cipher, TPM2_ALG_SHA256, session));
+	TPM_ASK(rc, Esys_StartAuthSession(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+					  ESYS_TR_NONE, ESYS_TR_NONE, NULL, TPM2_SE_HMAC,
+					  &no_cipher, TPM2_ALG_SHA256, session));
 	if (rc == TSS2_RC_SUCCESS)
-		rc = Esys_TRSess_SetAttributes(tpm->esys, *session,
-					       TPMA_SESSION_AUDIT | TPMA_SESSION_CONTINUESESSION, 0xff);
+		rc = Esys_TRSess_SetAttributes(
+		    tpm->esys, *session, TPMA_SESSION_AUDIT | TPMA_SESSION_CONTINUESESSION, 0xff);
 	return tpm_result(tpm, rc, "starting an audited session");
 }
 
@@ -174,9 +178,9 @@ static int sign_audit(struct tpm *tpm, ESYS_TR session, struct tpm_receipt *rece
 	if (result != 0)
 		return result;
 	memcpy(order.buffer, receipt->order_digest, TPM_DIGEST_BYTES);
-	TPM_ASK(rc, Esys_GetSessionAuditDigest(tpm->esys, ESYS_TR_RH_ENDORSEMENT, key, session, ESYS_TR_PASSWORD,
-					       ESYS_TR_PASSWORD, ESYS_TR_NONE, &order, &of_the_key, &attest,
-					       &signature));
+	TPM_ASK(rc, Esys_GetSessionAuditDigest(tpm->esys, ESYS_TR_RH_ENDORSEMENT, key, session,
+					       ESYS_TR_PASSWORD, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+					       &order, &of_the_key, &attest, &signature));
 	result = tpm_result(tpm, rc, "signing the receipt");
 	if (result == 0 && attest->size <= TPM_ATTEST_MAX_BYTES) {
 		const TPMS_SIGNATURE_ECC *parts = &signature->signature.ecdsa;
@@ -184,10 +188,10 @@ static int sign_audit(struct tpm *tpm, ESYS_TR session, struct tpm_receipt *rece
 		memcpy(receipt->attest, attest->attestationData, attest->size);
 		receipt->attest_size_bytes = attest->size;
 		memset(receipt->signature, 0, TPM_SIGNATURE_BYTES);
-		memcpy(receipt->signature + TPM_POINT_BYTES - parts->signatureR.size, parts->signatureR.buffer,
-		       parts->signatureR.size);
-		memcpy(receipt->signature + TPM_SIGNATURE_BYTES - parts->signatureS.size, parts->signatureS.buffer,
-		       parts->signatureS.size);
+		memcpy(receipt->signature + TPM_POINT_BYTES - parts->signatureR.size,
+		       parts->signatureR.buffer, parts->signatureR.size);
+		memcpy(receipt->signature + TPM_SIGNATURE_BYTES - parts->signatureS.size,
+		       parts->signatureS.buffer, parts->signatureS.size);
 	}
 	Esys_Free(attest);
 	Esys_Free(signature);
@@ -195,8 +199,8 @@ static int sign_audit(struct tpm *tpm, ESYS_TR session, struct tpm_receipt *rece
 	return result;
 }
 
-int tpm_wipe(struct tpm *tpm, uint32_t base_index, const unsigned char order_digest[TPM_DIGEST_BYTES],
-	     struct tpm_receipt *receipt)
+int tpm_wipe(struct tpm *tpm, uint32_t base_index,
+	     const unsigned char order_digest[TPM_DIGEST_BYTES], struct tpm_receipt *receipt)
 {
 	unsigned char value[8];
 	ESYS_TR session = ESYS_TR_NONE, epoch = ESYS_TR_NONE;

@@ -16,22 +16,24 @@ struct tpm {
 bool tpm_wants_retry(TSS2_RC rc, unsigned int *tries);
 
 /** Asks again for as long as the TPM says so, a bounded number of times. */
-#define TPM_ASK(rc, call)                                                                                         \
-	do {                                                                                                      \
-		unsigned int tries_ = 0;                                                                          \
-		do                                                                                                \
-			(rc) = (call);                                                                            \
-		while (tpm_wants_retry((rc), &tries_));                                                           \
+#define TPM_ASK(rc, call)                                                                          \
+	do {                                                                                       \
+		unsigned int tries_ = 0;                                                           \
+		do                                                                                 \
+			(rc) = (call);                                                             \
+		while (tpm_wants_retry((rc), &tries_));                                            \
 	} while (0)
 
-/** Remembers one line about `rc` and turns it into errno; 0 stays 0. `what` names what was being done. */
+/** Remembers one line about `rc` and turns it into errno; 0 stays 0. `what` names what was being
+ * done. */
 int tpm_result(struct tpm *tpm, TSS2_RC rc, const char *what);
 
 /** Flushes a session or transient object and forgets the handle; ESYS_TR_NONE is fine. */
 void tpm_flush(struct tpm *tpm, ESYS_TR *handle);
 
 /** The attestation key, as a transient object the caller flushes. `key` may be NULL. */
-int tpm_load_attestation_key(struct tpm *tpm, ESYS_TR *handle, unsigned char key[TPM_PUBLIC_KEY_BYTES]);
+int tpm_load_attestation_key(struct tpm *tpm, ESYS_TR *handle,
+			     unsigned char key[TPM_PUBLIC_KEY_BYTES]);
 
 /** An index's handle; close with Esys_TR_Close. */
 int tpm_nv_handle(struct tpm *tpm, uint32_t index, ESYS_TR *handle);

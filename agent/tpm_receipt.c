@@ -5,14 +5,15 @@
 #include <openssl/sha.h>
 #include <string.h>
 
-#define CC_NV_INCREMENT 0x00000134u
-#define CC_NV_READ 0x0000014eu
-#define GENERATED 0xff544347u
+#define CC_NV_INCREMENT	     0x00000134u
+#define CC_NV_READ	     0x0000014eu
+#define GENERATED	     0xff544347u
 #define ATTEST_SESSION_AUDIT 0x8016u
 
 /* A receipt on the wire: this text, the fixed fields big endian, attest size (2), attest. */
 static const unsigned char magic[8] = {'B', 'H', 'W', 'I', 'P', 'E', 'D', '1'};
-#define FIXED_BYTES (sizeof(magic) + 4 + 8 + TPM_DIGEST_BYTES + TPM_PUBLIC_KEY_BYTES + TPM_SIGNATURE_BYTES + 2)
+#define FIXED_BYTES                                                                                \
+	(sizeof(magic) + 4 + 8 + TPM_DIGEST_BYTES + TPM_PUBLIC_KEY_BYTES + TPM_SIGNATURE_BYTES + 2)
 
 static void put(unsigned char **at, uint64_t value, unsigned int width_bytes)
 {
@@ -64,7 +65,8 @@ static void take_bytes(struct reader *reader, void *bytes, size_t size)
 		memcpy(bytes, at, size);
 }
 
-long tpm_receipt_encode(const struct tpm_receipt *receipt, unsigned char *bytes, size_t capacity_bytes)
+long tpm_receipt_encode(const struct tpm_receipt *receipt, unsigned char *bytes,
+			size_t capacity_bytes)
 {
 	unsigned char *at = bytes;
 
@@ -102,7 +104,8 @@ int tpm_receipt_decode(const unsigned char *bytes, size_t size_bytes, struct tpm
 	return reader.short_of || reader.left ? -EBADMSG : 0;
 }
 
-void tpm_receipt_session_digest(uint32_t epoch_index, uint64_t epoch_value, unsigned char digest[TPM_DIGEST_BYTES])
+void tpm_receipt_session_digest(uint32_t epoch_index, uint64_t epoch_value,
+				unsigned char digest[TPM_DIGEST_BYTES])
 {
 	static const unsigned char read_parameters[] = {0, 8, 0, 0};
 	unsigned char names[2 * TPM_NAME_BYTES], answer[10], *at = answer;
@@ -114,8 +117,8 @@ void tpm_receipt_session_digest(uint32_t epoch_index, uint64_t epoch_value, unsi
 	put(&at, epoch_value, 8);
 	memset(digest, 0, TPM_DIGEST_BYTES);
 	tpm_rules_audit_extend(digest, CC_NV_INCREMENT, names, sizeof(names), NULL, 0, NULL, 0);
-	tpm_rules_audit_extend(digest, CC_NV_READ, names, sizeof(names), read_parameters, sizeof(read_parameters),
-			       answer, sizeof(answer));
+	tpm_rules_audit_extend(digest, CC_NV_READ, names, sizeof(names), read_parameters,
+			       sizeof(read_parameters), answer, sizeof(answer));
 }
 
 /** TPMS_ATTEST of a session audit: extraData and the session's digest, or -EBADMSG. */
@@ -126,7 +129,8 @@ static int parse_attest(const struct tpm_receipt *receipt, unsigned char extra[T
 
 	if (take_number(&reader, 4) != GENERATED || take_number(&reader, 2) != ATTEST_SESSION_AUDIT)
 		return -EBADMSG;
-	take(&reader, take_number(&reader, 2)); /* qualified signer: the signature itself is checked */
+	take(&reader,
+	     take_number(&reader, 2)); /* qualified signer: the signature itself is checked */
 	if (take_number(&reader, 2) != TPM_DIGEST_BYTES)
 		return -EBADMSG;
 	take_bytes(&reader, extra, TPM_DIGEST_BYTES);
@@ -139,9 +143,10 @@ static int parse_attest(const struct tpm_receipt *receipt, unsigned char extra[T
 	return reader.short_of || reader.left ? -EBADMSG : 0;
 }
 
-int tpm_receipt_check(const struct tpm_receipt *receipt, const unsigned char attestation_key[TPM_PUBLIC_KEY_BYTES],
-		      uint32_t base_index, uint64_t epoch_before, const unsigned char order_digest[TPM_DIGEST_BYTES],
-		      const char **why)
+int tpm_receipt_check(const struct tpm_receipt *receipt,
+		      const unsigned char attestation_key[TPM_PUBLIC_KEY_BYTES],
+		      uint32_t base_index, uint64_t epoch_before,
+		      const unsigned char order_digest[TPM_DIGEST_BYTES], const char **why)
 {
 	unsigned char digest[TPM_DIGEST_BYTES], extra[TPM_DIGEST_BYTES], session[TPM_DIGEST_BYTES];
 	unsigned char expected[TPM_DIGEST_BYTES];
@@ -160,7 +165,8 @@ int tpm_receipt_check(const struct tpm_receipt *receipt, const unsigned char att
 	if (memcmp(extra, order_digest, TPM_DIGEST_BYTES) != 0)
 		return -EKEYREJECTED;
 	*why = "the vault's epoch did not rise";
-	if (receipt->epoch_index != base_index + TPM_VAULT_EPOCH || receipt->epoch_value <= epoch_before)
+	if (receipt->epoch_index != base_index + TPM_VAULT_EPOCH ||
+	    receipt->epoch_value <= epoch_before)
 		return -EKEYREJECTED;
 	*why = "the session did something else than raise the vault's epoch";
 	tpm_receipt_session_digest(receipt->epoch_index, receipt->epoch_value, expected);

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #define CC_POLICY_AUTHORIZE 0x0000016au
-#define CC_POLICY_NV 0x00000149u
-#define CC_POLICY_PCR 0x0000017fu
-#define ALGORITHM_SHA256 0x000bu
+#define CC_POLICY_NV	    0x00000149u
+#define CC_POLICY_PCR	    0x0000017fu
+#define ALGORITHM_SHA256    0x000bu
 
 /** A growing byte string for hashing; capacity covers the longest use below. */
 struct bytes {
@@ -24,7 +24,8 @@ struct bytes {
 
 static void add(struct bytes *bytes, const void *data, size_t size)
 {
-	memcpy(bytes->data + bytes->size, data, size);
+	if (size > 0)
+		memcpy(bytes->data + bytes->size, data, size);
 	bytes->size += size;
 }
 
@@ -46,11 +47,13 @@ static void make_name(const struct bytes *public_area, unsigned char name[TPM_NA
 	hash(public_area, name + 2);
 }
 
-void tpm_rules_verifier_name(const unsigned char key[TPM_PUBLIC_KEY_BYTES], unsigned char name[TPM_NAME_BYTES])
+void tpm_rules_verifier_name(const unsigned char key[TPM_PUBLIC_KEY_BYTES],
+			     unsigned char name[TPM_NAME_BYTES])
 {
 	struct bytes area = {.size = 0};
 
-	/* TPMT_PUBLIC: ECC, SHA-256, userWithAuth and sign, no policy, no symmetric, ECDSA-SHA256, P-256, no KDF. */
+	/* TPMT_PUBLIC: ECC, SHA-256, userWithAuth and sign, no policy, no symmetric, ECDSA-SHA256,
+	 * P-256, no KDF. */
 	add_number(&area, 0x0023, 2);
 	add_number(&area, ALGORITHM_SHA256, 2);
 	add_number(&area, 0x00040040, 4);
@@ -114,8 +117,8 @@ void tpm_rules_policy_authorize(struct tpm_policy *policy, const unsigned char n
 	hash(&bytes, policy->digest);
 }
 
-void tpm_rules_policy_nv(struct tpm_policy *policy, const unsigned char name[TPM_NAME_BYTES], uint64_t value,
-			 enum tpm_compare compare)
+void tpm_rules_policy_nv(struct tpm_policy *policy, const unsigned char name[TPM_NAME_BYTES],
+			 uint64_t value, enum tpm_compare compare)
 {
 	unsigned char arguments[TPM_DIGEST_BYTES];
 	struct bytes bytes = {.size = 0};
@@ -164,21 +167,23 @@ static EVP_PKEY *read_pem(const char *pem)
 }
 
 /** Splits a DER signature into r and s of 32 bytes each. */
-static int split_signature(const unsigned char *der, size_t der_size, unsigned char signature[TPM_SIGNATURE_BYTES])
+static int split_signature(const unsigned char *der, size_t der_size,
+			   unsigned char signature[TPM_SIGNATURE_BYTES])
 {
 	ECDSA_SIG *parsed = d2i_ECDSA_SIG(NULL, &der, (long)der_size);
 	int result = -EIO;
 
 	if (parsed &&
 	    BN_bn2binpad(ECDSA_SIG_get0_r(parsed), signature, TPM_POINT_BYTES) == TPM_POINT_BYTES &&
-	    BN_bn2binpad(ECDSA_SIG_get0_s(parsed), signature + TPM_POINT_BYTES, TPM_POINT_BYTES) == TPM_POINT_BYTES)
+	    BN_bn2binpad(ECDSA_SIG_get0_s(parsed), signature + TPM_POINT_BYTES, TPM_POINT_BYTES) ==
+		TPM_POINT_BYTES)
 		result = 0;
 	ECDSA_SIG_free(parsed);
 	return result;
 }
 
-int tpm_rules_approve(const char *private_key_pem, const struct tpm_policy *policy, const char *reference,
-		      unsigned char signature[TPM_SIGNATURE_BYTES])
+int tpm_rules_approve(const char *private_key_pem, const struct tpm_policy *policy,
+		      const char *reference, unsigned char signature[TPM_SIGNATURE_BYTES])
 {
 	unsigned char digest[TPM_DIGEST_BYTES], der[128];
 	size_t der_size = sizeof(der);
@@ -221,8 +226,10 @@ static EVP_PKEY *key_from_point(const unsigned char key[TPM_PUBLIC_KEY_BYTES])
 	EVP_PKEY *result = NULL;
 
 	memcpy(point + 1, key, TPM_PUBLIC_KEY_BYTES);
-	if (builder && OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) &&
-	    OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point)))
+	if (builder &&
+	    OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) &&
+	    OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point,
+					     sizeof(point)))
 		parameters = OSSL_PARAM_BLD_to_param(builder);
 	if (parameters && context && EVP_PKEY_fromdata_init(context) > 0 &&
 	    EVP_PKEY_fromdata(context, &result, EVP_PKEY_PUBLIC_KEY, parameters) <= 0)
@@ -249,8 +256,9 @@ bool tpm_rules_signature_holds(const unsigned char key[TPM_PUBLIC_KEY_BYTES],
 	if (context && parts && r && s && ECDSA_SIG_set0(parts, r, s)) {
 		r = s = NULL; /* owned by parts now */
 		der_size = i2d_ECDSA_SIG(parts, &der);
-		holds = der_size > 0 && EVP_PKEY_verify_init(context) > 0 &&
-			EVP_PKEY_verify(context, der, (size_t)der_size, digest, TPM_DIGEST_BYTES) == 1;
+		holds =
+		    der_size > 0 && EVP_PKEY_verify_init(context) > 0 &&
+		    EVP_PKEY_verify(context, der, (size_t)der_size, digest, TPM_DIGEST_BYTES) == 1;
 	}
 	OPENSSL_free(der);
 	BN_free(r);
@@ -261,8 +269,9 @@ bool tpm_rules_signature_holds(const unsigned char key[TPM_PUBLIC_KEY_BYTES],
 	return holds;
 }
 
-void tpm_rules_audit_extend(unsigned char digest[TPM_DIGEST_BYTES], uint32_t code, const unsigned char *names,
-			    size_t names_size_bytes, const unsigned char *parameters, size_t parameters_size_bytes,
+void tpm_rules_audit_extend(unsigned char digest[TPM_DIGEST_BYTES], uint32_t code,
+			    const unsigned char *names, size_t names_size_bytes,
+			    const unsigned char *parameters, size_t parameters_size_bytes,
 			    const unsigned char *answer, size_t answer_size_bytes)
 {
 	unsigned char command_digest[TPM_DIGEST_BYTES], answer_digest[TPM_DIGEST_BYTES];

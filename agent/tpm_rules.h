@@ -1,8 +1,11 @@
 /**
- * What a TPM 2.0 would compute, computed without one: policy digests, names of keys and NV indices. Pure functions over bytes (OpenSSL for SHA-256 and ECDSA), so that a release can approve a platform and an
- * officer can check a receipt far from the PC. Every digest here is compared with a TPM's in the tests.
+ * What a TPM 2.0 would compute, computed without one: policy digests, names of keys and NV indices.
+ * Pure functions over bytes (OpenSSL for SHA-256 and ECDSA), so that a release can approve a
+ * platform and an officer can check a receipt far from the PC. Every digest here is compared with a
+ * TPM's in the tests.
  *
- * Sources: TPM 2.0 Library part 1 (names: 16, policy: 19.7, audit: 31), part 2 (structures), part 3 (commands).
+ * Sources: TPM 2.0 Library part 1 (names: 16, policy: 19.7, audit: 31), part 2 (structures), part 3
+ * (commands).
  */
 #ifndef AGENT_TPM_RULES_H
 #define AGENT_TPM_RULES_H
@@ -11,11 +14,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TPM_DIGEST_BYTES 32
-#define TPM_NAME_BYTES 34	 /* algorithm (2) and SHA-256 */
-#define TPM_POINT_BYTES 32	 /* one P-256 coordinate */
-#define TPM_SIGNATURE_BYTES 64	 /* ECDSA P-256: r, s */
-#define TPM_PUBLIC_KEY_BYTES 64	 /* P-256: x, y */
+#define TPM_DIGEST_BYTES     32
+#define TPM_NAME_BYTES	     34 /* algorithm (2) and SHA-256 */
+#define TPM_POINT_BYTES	     32 /* one P-256 coordinate */
+#define TPM_SIGNATURE_BYTES  64 /* ECDSA P-256: r, s */
+#define TPM_PUBLIC_KEY_BYTES 64 /* P-256: x, y */
 
 /** Comparison codes of TPM2_PolicyNV (TPM_EO), unsigned only. */
 enum tpm_compare {
@@ -28,8 +31,10 @@ struct tpm_policy {
 	unsigned char digest[TPM_DIGEST_BYTES];
 };
 
-/** Name of a P-256 ECDSA-SHA256 verification key as LoadExternal of this project loads it. `key` is x then y. */
-void tpm_rules_verifier_name(const unsigned char key[TPM_PUBLIC_KEY_BYTES], unsigned char name[TPM_NAME_BYTES]);
+/** Name of a P-256 ECDSA-SHA256 verification key as LoadExternal of this project loads it. `key` is
+ * x then y. */
+void tpm_rules_verifier_name(const unsigned char key[TPM_PUBLIC_KEY_BYTES],
+			     unsigned char name[TPM_NAME_BYTES]);
 
 /** Name of a counter index of this project that has been written. */
 void tpm_rules_counter_name(uint32_t index, unsigned char name[TPM_NAME_BYTES]);
@@ -38,15 +43,17 @@ void tpm_rules_counter_name(uint32_t index, unsigned char name[TPM_NAME_BYTES]);
 void tpm_rules_policy_pcr(struct tpm_policy *policy, const unsigned char pcr4[TPM_DIGEST_BYTES],
 			  const unsigned char pcr7[TPM_DIGEST_BYTES]);
 
-/** TPM2_PolicyAuthorize by the key of that name; `reference` is a short text that both signer and policy hold. */
+/** TPM2_PolicyAuthorize by the key of that name; `reference` is a short text that both signer and
+ * policy hold. */
 void tpm_rules_policy_authorize(struct tpm_policy *policy, const unsigned char name[TPM_NAME_BYTES],
 				const char *reference);
 
 /** TPM2_PolicyNV: the 8-byte index of that name compares with `value` as `compare` says. */
-void tpm_rules_policy_nv(struct tpm_policy *policy, const unsigned char name[TPM_NAME_BYTES], uint64_t value,
-			 enum tpm_compare compare);
+void tpm_rules_policy_nv(struct tpm_policy *policy, const unsigned char name[TPM_NAME_BYTES],
+			 uint64_t value, enum tpm_compare compare);
 
-/** What a signer of an approved policy signs: SHA-256(policy, reference), then ECDSA over that digest. */
+/** What a signer of an approved policy signs: SHA-256(policy, reference), then ECDSA over that
+ * digest. */
 void tpm_rules_approval_digest(const struct tpm_policy *policy, const char *reference,
 			       unsigned char digest[TPM_DIGEST_BYTES]);
 
@@ -54,8 +61,8 @@ void tpm_rules_approval_digest(const struct tpm_policy *policy, const char *refe
  * Signs an approved policy with a P-256 private key in PEM.
  * Returns 0, -EINVAL if the key is none, -EIO if OpenSSL fails.
  */
-int tpm_rules_approve(const char *private_key_pem, const struct tpm_policy *policy, const char *reference,
-		      unsigned char signature[TPM_SIGNATURE_BYTES]);
+int tpm_rules_approve(const char *private_key_pem, const struct tpm_policy *policy,
+		      const char *reference, unsigned char signature[TPM_SIGNATURE_BYTES]);
 
 /** Public part (x, y) of a P-256 key in PEM, private or public. Returns 0 or -EINVAL. */
 int tpm_rules_public_key(const char *pem, unsigned char key[TPM_PUBLIC_KEY_BYTES]);
@@ -76,9 +83,11 @@ enum tpm_vault_index {
 	TPM_VAULT_RECORD = 3,
 };
 
-/** Extends an audit session's digest by one command: tables of part 1, 31.2. For the vault and for its tests. */
-void tpm_rules_audit_extend(unsigned char digest[TPM_DIGEST_BYTES], uint32_t code, const unsigned char *names,
-			    size_t names_size_bytes, const unsigned char *parameters, size_t parameters_size_bytes,
+/** Extends an audit session's digest by one command: tables of part 1, 31.2. For the vault and for
+ * its tests. */
+void tpm_rules_audit_extend(unsigned char digest[TPM_DIGEST_BYTES], uint32_t code,
+			    const unsigned char *names, size_t names_size_bytes,
+			    const unsigned char *parameters, size_t parameters_size_bytes,
 			    const unsigned char *answer, size_t answer_size_bytes);
 
 #endif

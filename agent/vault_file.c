@@ -1,6 +1,7 @@
 /*
- * A vault without a TPM: counters, record and the sealing key lie in files. Everything works as with a TPM, and nothing
- * of it binds whoever can copy the disk, so all it reports is called advisory.
+ * A vault without a TPM: counters, record and the sealing key lie in files. Everything works as
+ * with a TPM, and nothing of it binds whoever can copy the disk, so all it reports is called
+ * advisory.
  */
 #include <errno.h>
 #include <limits.h>
@@ -12,7 +13,8 @@
 #include "durable_file.h"
 #include "vault_backend.h"
 
-/* freshness: this structure and its BLAKE2b under the sealing key, so that a torn or edited file is noticed. */
+/* freshness: this structure and its BLAKE2b under the sealing key, so that a torn or edited file is
+ * noticed. */
 struct freshness {
 	struct vault_counters counters;
 	struct vault_record record;
@@ -47,13 +49,16 @@ static void path_of(const struct file_backend *self, const char *name, char path
 
 static int fail(struct file_backend *self, int result, const char *what)
 {
-	snprintf(self->error, sizeof(self->error), "%.150s/%s: %s", self->directory, what, strerror(-result));
+	snprintf(self->error, sizeof(self->error), "%.150s/%s: %s", self->directory, what,
+		 strerror(-result));
 	return result;
 }
 
-static void make_check(const struct file_backend *self, const struct freshness *content, unsigned char check[32])
+static void make_check(const struct file_backend *self, const struct freshness *content,
+		       unsigned char check[32])
 {
-	crypto_generichash(check, 32, (const unsigned char *)content, sizeof(*content), self->key, sizeof(self->key));
+	crypto_generichash(check, 32, (const unsigned char *)content, sizeof(*content), self->key,
+			   sizeof(self->key));
 }
 
 static int load(struct file_backend *self, struct freshness *content)
@@ -145,15 +150,15 @@ static int record_write(struct vault_backend *backend, const struct vault_record
 }
 
 #define NONCE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-#define TAG crypto_aead_xchacha20poly1305_ietf_ABYTES
+#define TAG   crypto_aead_xchacha20poly1305_ietf_ABYTES
 
 static int seal(struct vault_backend *backend, uint64_t epoch, const struct vault_bounds *bounds,
 		const unsigned char secret[VAULT_SECRET_BYTES], struct tpm_blob *blob)
 {
 	randombytes_buf(blob->bytes, NONCE);
-	crypto_aead_xchacha20poly1305_ietf_encrypt(blob->bytes + NONCE, NULL, secret, VAULT_SECRET_BYTES,
-						   (const unsigned char *)&epoch, sizeof(epoch), NULL, blob->bytes,
-						   of(backend)->key);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(
+	    blob->bytes + NONCE, NULL, secret, VAULT_SECRET_BYTES, (const unsigned char *)&epoch,
+	    sizeof(epoch), NULL, blob->bytes, of(backend)->key);
 	blob->size_bytes = NONCE + VAULT_SECRET_BYTES + TAG;
 	return 0;
 }
@@ -176,10 +181,11 @@ static int unseal(struct vault_backend *backend, uint64_t epoch, const struct va
 		return -EKEYEXPIRED;
 	}
 	if (blob->size_bytes != NONCE + VAULT_SECRET_BYTES + TAG ||
-	    crypto_aead_xchacha20poly1305_ietf_decrypt(secret, NULL, NULL, blob->bytes + NONCE,
-						       VAULT_SECRET_BYTES + TAG, (const unsigned char *)&epoch,
-						       sizeof(epoch), blob->bytes, self->key) != 0) {
-		snprintf(self->error, sizeof(self->error), "the vault's key does not open (another passphrase or machine)");
+	    crypto_aead_xchacha20poly1305_ietf_decrypt(
+		secret, NULL, NULL, blob->bytes + NONCE, VAULT_SECRET_BYTES + TAG,
+		(const unsigned char *)&epoch, sizeof(epoch), blob->bytes, self->key) != 0) {
+		snprintf(self->error, sizeof(self->error),
+			 "the vault's key does not open (another passphrase or machine)");
 		return -EKEYREJECTED;
 	}
 	return 0;
@@ -225,19 +231,19 @@ static void close_backend(struct vault_backend *backend)
 }
 
 static const struct vault_backend_ops file_ops = {
-	.kind = "file",
-	.enforced = false,
-	.prepare = prepare,
-	.counters = counters,
-	.charge = charge,
-	.record_read = record_read,
-	.record_write = record_write,
-	.seal = seal,
-	.unseal = unseal,
-	.wipe = wipe,
-	.attestation_key = attestation_key,
-	.error = error_text,
-	.close = close_backend,
+    .kind = "file",
+    .enforced = false,
+    .prepare = prepare,
+    .counters = counters,
+    .charge = charge,
+    .record_read = record_read,
+    .record_write = record_write,
+    .seal = seal,
+    .unseal = unseal,
+    .wipe = wipe,
+    .attestation_key = attestation_key,
+    .error = error_text,
+    .close = close_backend,
 };
 
 /** The sealing key: from the passphrase and the file's salt, or the file's own random one. */
@@ -275,8 +281,8 @@ static int find_key(struct file_backend *self, const char *passphrase)
 	return result;
 }
 
-int vault_file_open(const char *directory, const char *passphrase, struct vault_backend **backend, char *error,
-		    size_t error_size)
+int vault_file_open(const char *directory, const char *passphrase, struct vault_backend **backend,
+		    char *error, size_t error_size)
 {
 	struct file_backend *self = calloc(1, sizeof(*self));
 	int result = -ENAMETOOLONG;
@@ -285,13 +291,15 @@ int vault_file_open(const char *directory, const char *passphrase, struct vault_
 	if (!self)
 		return -ENOMEM;
 	self->base.ops = &file_ops;
-	if (snprintf(self->directory, sizeof(self->directory), "%s", directory) < (int)sizeof(self->directory))
+	if (snprintf(self->directory, sizeof(self->directory), "%s", directory) <
+	    (int)sizeof(self->directory))
 		result = durable_file_make_directory(directory, 0700);
 	if (result == 0)
 		result = find_key(self, passphrase);
 	if (result != 0) {
 		snprintf(error, error_size, "%s: %s", directory,
-			 result == -ENOKEY ? "this vault needs its passphrase (--passphrase-file)" : strerror(-result));
+			 result == -ENOKEY ? "this vault needs its passphrase (--passphrase-file)"
+					   : strerror(-result));
 		close_backend(&self->base);
 		return result;
 	}

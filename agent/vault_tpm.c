@@ -1,8 +1,9 @@
 /*
- * A vault on a TPM: four NV indices from a base (epoch, starts, powered: plain counters; record: data) and sealed blobs.
- * Counters are plain, not orderly: an orderly one jumps at a hard stop. The record is ordinary data that whoever drives
- * the TPM can overwrite, so it stops copies of the disk and turned clocks, not a hostile service domain; the counters
- * and the sealed policy stop that one too.
+ * A vault on a TPM: four NV indices from a base (epoch, starts, powered: plain counters; record:
+ * data) and sealed blobs. Counters are plain, not orderly: an orderly one jumps at a hard stop. The
+ * record is ordinary data that whoever drives the TPM can overwrite, so it stops copies of the disk
+ * and turned clocks, not a hostile service domain; the counters and the sealed policy stop that one
+ * too.
  */
 #include <dirent.h>
 #include <endian.h>
@@ -17,8 +18,8 @@
 #include "vault_backend.h"
 
 #define APPROVALS_MAX 8
-#define RECORD_FIELDS 5
-#define RECORD_BYTES (RECORD_FIELDS * 8 + 32)
+#define RECORD_FIELDS 7
+#define RECORD_BYTES  (RECORD_FIELDS * 8 + 32)
 
 struct tpm_backend {
 	struct vault_backend base;
@@ -44,7 +45,8 @@ static int read_record(struct vault_backend *backend, struct vault_record *recor
 	struct tpm_backend *self = of(backend);
 	unsigned char bytes[RECORD_BYTES];
 	uint64_t fields[RECORD_FIELDS];
-	int result = tpm_nv_read(self->tpm, self->config.base_index + TPM_VAULT_RECORD, bytes, sizeof(bytes));
+	int result = tpm_nv_read(self->tpm, self->config.base_index + TPM_VAULT_RECORD, bytes,
+				 sizeof(bytes));
 
 	if (result != 0)
 		return done(self, result);
@@ -53,7 +55,9 @@ static int read_record(struct vault_backend *backend, struct vault_record *recor
 					.lease_serial = be64toh(fields[1]),
 					.accepted_starts = be64toh(fields[2]),
 					.accepted_powered = be64toh(fields[3]),
-					.order_sequence = be64toh(fields[4])};
+					.order_sequence = be64toh(fields[4]),
+					.state_serial = be64toh(fields[5]),
+					.state_status = be64toh(fields[6])};
 	memcpy(record->roles_digest, bytes + sizeof(fields), sizeof(record->roles_digest));
 	return 0;
 }
@@ -61,14 +65,17 @@ static int read_record(struct vault_backend *backend, struct vault_record *recor
 static int write_record(struct vault_backend *backend, const struct vault_record *record)
 {
 	struct tpm_backend *self = of(backend);
-	const uint64_t fields[RECORD_FIELDS] = {htobe64(record->highest_time), htobe64(record->lease_serial),
-						htobe64(record->accepted_starts), htobe64(record->accepted_powered),
-						htobe64(record->order_sequence)};
+	const uint64_t fields[RECORD_FIELDS] = {
+	    htobe64(record->highest_time),    htobe64(record->lease_serial),
+	    htobe64(record->accepted_starts), htobe64(record->accepted_powered),
+	    htobe64(record->order_sequence),  htobe64(record->state_serial),
+	    htobe64(record->state_status)};
 	unsigned char bytes[RECORD_BYTES];
 
 	memcpy(bytes, fields, sizeof(fields));
 	memcpy(bytes + sizeof(fields), record->roles_digest, sizeof(record->roles_digest));
-	return done(self, tpm_nv_write(self->tpm, self->config.base_index + TPM_VAULT_RECORD, bytes, sizeof(bytes)));
+	return done(self, tpm_nv_write(self->tpm, self->config.base_index + TPM_VAULT_RECORD, bytes,
+				       sizeof(bytes)));
 }
 
 /** A counter can be compared only once it was raised, so raising it belongs to making it. */
@@ -77,7 +84,8 @@ static int prepare_counter(struct tpm_backend *self, uint32_t index)
 	uint64_t value;
 	int result = tpm_nv_define_counter(self->tpm, index);
 
-	if (result == 0 || (result == -EEXIST && tpm_nv_read_counter(self->tpm, index, &value) == -ENODATA))
+	if (result == 0 ||
+	    (result == -EEXIST && tpm_nv_read_counter(self->tpm, index, &value) == -ENODATA))
 		result = tpm_nv_increment(self->tpm, index);
 	return result == -EEXIST ? 0 : done(self, result);
 }
@@ -94,8 +102,9 @@ static int prepare(struct vault_backend *backend)
 		result = prepare_counter(self, base_index + i);
 	if (result == 0)
 		result = tpm_nv_define_data(self->tpm, base_index + TPM_VAULT_RECORD, RECORD_BYTES);
-	if (result == 0 || (result == -EEXIST && tpm_nv_read(self->tpm, base_index + TPM_VAULT_RECORD, bytes,
-							     sizeof(bytes)) == -ENODATA))
+	if (result == 0 ||
+	    (result == -EEXIST && tpm_nv_read(self->tpm, base_index + TPM_VAULT_RECORD, bytes,
+					      sizeof(bytes)) == -ENODATA))
 		result = write_record(backend, &empty);
 	return result == -EEXIST ? 0 : done(self, result);
 }
@@ -134,7 +143,8 @@ static size_t read_approvals(const char *directory, struct tpm_approval approval
 			continue;
 		if (read(file, bytes, sizeof(bytes)) == TPM_DIGEST_BYTES + TPM_SIGNATURE_BYTES) {
 			memcpy(approvals[count].policy.digest, bytes, TPM_DIGEST_BYTES);
-			memcpy(approvals[count].signature, bytes + TPM_DIGEST_BYTES, TPM_SIGNATURE_BYTES);
+			memcpy(approvals[count].signature, bytes + TPM_DIGEST_BYTES,
+			       TPM_SIGNATURE_BYTES);
 			count++;
 		}
 		close(file);
@@ -181,10 +191,12 @@ static int unseal(struct vault_backend *backend, uint64_t epoch, const struct va
 
 	set_bounds(&conditions, bounds);
 	if (self->config.platform_key && self->config.approvals_directory)
-		conditions.approval_count = read_approvals(self->config.approvals_directory, approvals);
+		conditions.approval_count =
+		    read_approvals(self->config.approvals_directory, approvals);
 	if (self->config.platform_key && conditions.approval_count == 0) {
 		snprintf(self->error, sizeof(self->error), "no approved platform policy in %s",
-			 self->config.approvals_directory ? self->config.approvals_directory : "(no directory given)");
+			 self->config.approvals_directory ? self->config.approvals_directory
+							  : "(no directory given)");
 		return -EKEYEXPIRED;
 	}
 	result = counters(backend, &now);
@@ -231,23 +243,23 @@ static void close_backend(struct vault_backend *backend)
 }
 
 static const struct vault_backend_ops tpm_ops = {
-	.kind = "tpm",
-	.enforced = true,
-	.prepare = prepare,
-	.counters = counters,
-	.charge = charge,
-	.record_read = read_record,
-	.record_write = write_record,
-	.seal = seal,
-	.unseal = unseal,
-	.wipe = wipe,
-	.attestation_key = attestation_key,
-	.error = error_text,
-	.close = close_backend,
+    .kind = "tpm",
+    .enforced = true,
+    .prepare = prepare,
+    .counters = counters,
+    .charge = charge,
+    .record_read = read_record,
+    .record_write = write_record,
+    .seal = seal,
+    .unseal = unseal,
+    .wipe = wipe,
+    .attestation_key = attestation_key,
+    .error = error_text,
+    .close = close_backend,
 };
 
-int vault_tpm_open(const struct vault_tpm_config *config, struct vault_backend **backend, char *error,
-		   size_t error_size)
+int vault_tpm_open(const struct vault_tpm_config *config, struct vault_backend **backend,
+		   char *error, size_t error_size)
 {
 	struct tpm_backend *self = calloc(1, sizeof(*self));
 	int result;

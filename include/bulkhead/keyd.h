@@ -1,12 +1,15 @@
 /**
- * The protocol of bulkhead-keyd: five calls over a Unix socket (SOCK_SEQPACKET, one message a call, one answer each).
+ * The protocol of bulkhead-keyd: five calls over a Unix socket (SOCK_SEQPACKET, one message a call,
+ * one answer each).
  *
- * bulkhead-keyd holds the vault of one owner. Its interface is small and binary so that it can move from a process of
- * the service domain into the boot stage's vault without a format changing. The kernel names the caller
- * (SO_PEERCRED); the table in agent/keyd_serve.c says which user may make which call.
+ * bulkhead-keyd holds the vault of one owner. Its interface is small and binary so that it can move
+ * from a process of the service domain into the boot stage's vault without a format changing. The
+ * kernel names the caller (SO_PEERCRED); the table in agent/keyd_serve.c says which user may make
+ * which call.
  *
- * A message is a header and fields, all little endian. A field may appear once; a call refuses fields it does not
- * know. Answers repeat the call, carry an errno value (0: done) and, on error, one line of text for a person.
+ * A message is a header and fields, all little endian. A field may appear once; a call refuses
+ * fields it does not know. Answers repeat the call, carry an errno value (0: done) and, on error,
+ * one line of text for a person.
  */
 #ifndef BULKHEAD_KEYD_H
 #define BULKHEAD_KEYD_H
@@ -14,36 +17,38 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define KEYD_MAGIC 0x444b4842u /* "BHKD" */
-#define KEYD_VERSION 1
+#define KEYD_MAGIC	       0x444b4842u /* "BHKD" */
+#define KEYD_VERSION	       1
 #define KEYD_MESSAGE_MAX_BYTES 65536
-#define KEYD_KEY_BYTES 32
-#define KEYD_NAME_MAX_BYTES 128
+#define KEYD_KEY_BYTES	       32
+#define KEYD_NAME_MAX_BYTES    128
 
 enum keyd_call {
 	/** Nothing in; STATE out: a JSON object, see docs/keyd.md. Changes nothing. */
 	KEYD_STATE = 1,
 	/**
-	 * Signed freshness. In: any of ROOT (binds an unbound vault to that owner's root of trust, or moves a bound one
-	 * to its successor), OWNER and DEVICE (with the binding ROOT), LEASE (a signed lease). Each is checked before
-	 * any takes effect. Out: STATE.
+	 * Signed freshness. In: any of ROOT (binds an unbound vault to that owner's root of trust,
+	 * or moves a bound one to its successor), OWNER and DEVICE (with the binding ROOT), LEASE
+	 * (a signed lease). Each is checked before any takes effect. Out: STATE.
 	 */
 	KEYD_LEASE = 2,
 	/**
-	 * Makes or takes in a key and returns it wrapped. In: NAME; nothing else (a fresh random key), or KEY, or BLOB (a
-	 * key wrapped earlier, to make more copies of it), or COPY and PHRASE (a copy sealed to a recovery phrase), or
-	 * COPY and ORDER (a copy that officers released to this vault); optionally RECIPIENT (an X25519 public key) and
-	 * SEAL_PHRASE, each adding a sealed copy to the answer. Out: BLOB; COPY_RECIPIENT, COPY_PHRASE as asked.
+	 * Makes or takes in a key and returns it wrapped. In: NAME; nothing else (a fresh random
+	 * key), or KEY, or BLOB (a key wrapped earlier, to make more copies of it), or COPY and
+	 * PHRASE (a copy sealed to a recovery phrase), or COPY and ORDER (a copy that officers
+	 * released to this vault); optionally RECIPIENT (an X25519 public key) and SEAL_PHRASE,
+	 * each adding a sealed copy to the answer. Out: BLOB; COPY_RECIPIENT, COPY_PHRASE as asked.
 	 */
 	KEYD_SEAL = 3,
 	/**
-	 * Gives a key out. In: NAME, BLOB, FLAGS (KEYD_RELEASE_START charges one start of the lease first).
-	 * Out: KEY. EKEYEXPIRED when the lease has ended, EKEYREVOKED when the vault was wiped.
+	 * Gives a key out. In: NAME, BLOB, FLAGS (KEYD_RELEASE_START charges one start of the lease
+	 * first). Out: KEY. EKEYEXPIRED when the lease has ended, EKEYREVOKED when the vault was
+	 * wiped.
 	 */
 	KEYD_RELEASE = 4,
 	/**
-	 * Destroys every key of the vault. In: ORDER (two officers' signed order naming this device) for a company's
-	 * vault, nothing for a user's own. Out: RECEIPT, STATE.
+	 * Destroys every key of the vault. In: ORDER (two officers' signed order naming this
+	 * device) for a company's vault, nothing for a user's own. Out: RECEIPT, STATE.
 	 */
 	KEYD_WIPE = 5,
 };
