@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The only way the platform library reaches memory. Whoever links it (hypervisor, monitor, tests) implements these
+ * functions; the library itself holds no pointer into memory that another party can write. So it can run in an
+ * address space of its own, and everything it reads is a private copy: read once, checked, then used.
+ */
+#ifndef BULKHEAD_PLATFORM_MEMORY_H
+#define BULKHEAD_PLATFORM_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** A memory that can be reached by addresses: a guest's, or a relay area. Defined by the implementer. */
+struct memory;
+
+/**
+ * Copies @size_bytes at @address of @memory to @to.
+ * Returns false, and leaves @to undefined, if any byte lies outside the memory.
+ */
+__attribute__((warn_unused_result)) bool memory_read(struct memory *memory, uint64_t address, void *to,
+						     uint32_t size_bytes);
+
+/** Copies @size_bytes from @from to @address of @memory. Returns false, and writes nothing, if any byte lies outside. */
+__attribute__((warn_unused_result)) bool memory_write(struct memory *memory, uint64_t address, const void *from,
+						      uint32_t size_bytes);
+
+/** Copies between two memories, at most 4096 bytes. Returns false, and writes nothing, if either side lies outside. */
+__attribute__((warn_unused_result)) bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from,
+						     uint64_t from_address, uint32_t size_bytes);
+
+/** Makes earlier reads and writes visible before later ones, to other processors too. */
+static inline void memory_barrier(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Copies requests and completions between a guest's virtqueue and a backend's; see relay.h.
+ */
+#include "relay.h"
+
+#include <stddef.h>
+
+#define NONE RELAY_DESCRIPTORS
+
+struct area_descriptor {
+	uint64_t address;
+	uint32_t size_bytes;
+	uint16_t flags;
+	uint16_t next;
+};
+
+struct area_used {
+	uint32_t head;
+	uint32_t size_bytes;
+};
+
+enum { DESCRIPTOR_NEXT = 1, DESCRIPTOR_WRITE = 2 };
+enum { RING_FLAGS = 0, RING_INDEX = 2, RING_ENTRIES = 4, USED_NO_NOTIFY = 1 };
+
+_Static_assert(sizeof(struct area_descriptor) * RELAY_DESCRIPTORS <= RELAY_AVAILABLE_RING, "tables do not overlap");
+_Static_assert(RELAY_AVAILABLE_RING + 6 + 2 * RELAY_DESCRIPTORS <= RELAY_USED_RING, "rings do not overlap");
+_Static_assert(RELAY_USED_RING + 6 + 8 * RELAY_DESCRIPTORS <= RELAY_PAYLOAD, "payload lies behind the rings");
+
+static uint64_t payload_of(const struct relay_queue *queue, uint16_t descriptor)
+{
+	return queue->area_base + RELAY_PAYLOAD + (uint64_t)descriptor * RELAY_PAGE_BYTES;
+}
+
+static bool area_write(struct relay_queue *queue, uint32_t offset, const void *from, uint32_t size_bytes)
+{
+	return memory_write(queue->area, queue->area_base + offset, from, size_bytes);
+}
+
+bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, struct memory *area, uint64_t area_base)
+{
+	static const uint8_t zeros[512];
+
+	*queue = (struct relay_queue){
+		.guest = *guest,
+		.area = area,
+		.area_base = area_base,
+		.free_count = RELAY_DESCRIPTORS,
+		.sending_head = NONE,
+		.returning_head = NONE,
+	};
+	for (uint16_t i = 0; i < RELAY_DESCRIPTORS; i++)
+		queue->pieces[i].next = (uint16_t)(i + 1);
+	for (uint32_t at = 0; at < RELAY_PAYLOAD; at += sizeof(zeros))
+		if (!area_write(queue, at, zeros, sizeof(zeros)))
+			return false;
+	return area_write(queue, RELAY_AREA_BYTES - sizeof(zeros), zeros, sizeof(zeros));
+}
+
+void relay_stop(struct relay_queue *queue)
+{
+	*queue = (struct relay_queue){ .sending_head = NONE, .returning_head = NONE };
+}
+
+unsigned int relay_in_flight(const struct relay_queue *queue)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < RELAY_DESCRIPTORS; i++)
+		count += queue->is_head[i];
+	return count;
+}
+
+static void free_chain(struct relay_queue *queue, uint16_t head)
+{
+	while (head != NONE) {
+		uint16_t next = queue->pieces[head].next;
+
+		queue->pieces[head].next = queue->free_first;
+		queue->free_first = head;
+		queue->free_count++;
+		head = next;
+	}
+}
+
+/** Relay descriptors a request takes: one a page of each segment. */
+static uint32_t descriptors_needed(const struct virtqueue_chain *chain)
+{
+	uint32_t needed = 0;
+
+	for (unsigned int i = 0; i < chain->segment_count; i++)
+		needed += chain->segments[i].size_bytes / RELAY_PAGE_BYTES +
+			  (chain->segments[i].size_bytes % RELAY_PAGE_BYTES != 0);
+	return needed;
+}
+
+/** Lays the waiting request out over free descriptors. There are enough. Returns the first. */
+static uint16_t build_chain(struct relay_queue *queue)
+{
+	const struct virtqueue_chain *chain = &queue->chain;
+	uint16_t first = queue->free_first, last = NONE;
+
+	for (unsigned int i = 0; i < chain->segment_count; i++) {
+		const struct virtqueue_segment *segment = &chain->segments[i];
+
+		for (uint32_t done = 0; done < segment->size_bytes;) {
+			uint32_t left = segment->size_bytes - done;
+			uint16_t size = (uint16_t)(left < RELAY_PAGE_BYTES ? left : RELAY_PAGE_BYTES);
+			struct relay_piece *piece = &queue->pieces[queue->free_first];
+
+			last = queue->free_first;
+			queue->free_first = piece->next;
+			queue->free_count--;
+			*piece = (struct relay_piece){
+				.guest_address = segment->address + done,
+				.size_bytes = size,
+				.next = queue->free_first,
+				.device_writes = segment->device_writes,
+			};
+			done += size;
+		}
+	}
+	queue->pieces[last].next = NONE;
+	queue->head_of[first] = chain->head;
+	return first;
+}
+
+static bool write_descriptor(struct relay_queue *queue, uint16_t index)
+{
+	const struct relay_piece *piece = &queue->pieces[index];
+	struct area_descriptor descriptor = {
+		.address = payload_of(queue, index),
+		.size_bytes = piece->size_bytes,
+		.flags = (uint16_t)((piece->next != NONE ? DESCRIPTOR_NEXT : 0) |
+				    (piece->device_writes ? DESCRIPTOR_WRITE : 0)),
+		.next = piece->next != NONE ? piece->next : 0,
+	};
+
+	return area_write(queue, RELAY_DESCRIPTOR_TABLE + 16u * index, &descriptor, sizeof(descriptor));
+}
+
+/** Puts the request at @head into the available ring. */
+static bool publish(struct relay_queue *queue, uint16_t head)
+{
+	uint32_t slot = queue->available_written & (RELAY_DESCRIPTORS - 1);
+
+	if (!area_write(queue, RELAY_AVAILABLE_RING + RING_ENTRIES + 2 * slot, &head, sizeof(head)))
+		return false;
+	memory_barrier(); /* the entry before the index */
+	queue->available_written++;
+	queue->is_head[head] = true;
+	return area_write(queue, RELAY_AVAILABLE_RING + RING_INDEX, &queue->available_written,
+			  sizeof(queue->available_written));
+}
+
+/** Whether the backend wants to be kicked (2.7.10: a hint; a wrong answer costs the backend only itself). */
+static bool backend_wants_kick(struct relay_queue *queue)
+{
+	uint16_t flags;
+
+	memory_barrier(); /* the index before the look */
+	return !memory_read(queue->area, queue->area_base + RELAY_USED_RING + RING_FLAGS, &flags, sizeof(flags)) ||
+	       !(flags & USED_NO_NOTIFY);
+}
+
+/** Copies the rest of the request being sent. Returns false when the budget ends or the guest is at fault. */
+static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struct relay_effects *effects)
+{
+	while (queue->sending_at != NONE) {
+		const struct relay_piece *piece = &queue->pieces[queue->sending_at];
+
+		if (*budget_bytes < RELAY_PAGE_BYTES) {
+			effects->more = true;
+			return false;
+		}
+		if (!piece->device_writes) {
+			*budget_bytes -= piece->size_bytes;
+			if (!memory_copy(queue->area, payload_of(queue, queue->sending_at), queue->guest.memory,
+					 piece->guest_address, piece->size_bytes)) {
+				queue->guest.broken = true;
+				return false;
+			}
+		}
+		if (!write_descriptor(queue, queue->sending_at)) {
+			queue->backend_broken = true;
+			return false;
+		}
+		queue->sending_at = piece->next;
+	}
+	return true;
+}
+
+/** Takes the next request, if one is there and fits. Returns whether one is being sent. */
+static bool take_request(struct relay_queue *queue)
+{
+	uint32_t needed;
+
+	if (!queue->chain_waits) {
+		if (virtqueue_take(&queue->guest, &queue->chain) != VIRTQUEUE_CHAIN)
+			return false;
+		queue->chain_waits = true;
+	}
+	needed = descriptors_needed(&queue->chain);
+	/* A request without any memory, or larger than the whole area, is one no driver of ours makes. */
+	if (needed == 0 || needed > RELAY_DESCRIPTORS) {
+		queue->guest.broken = true;
+		return false;
+	}
+	if (needed > queue->free_count)
+		return false;
+	queue->chain_waits = false;
+	queue->sending_head = queue->sending_at = build_chain(queue);
+	return true;
+}
+
+void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct relay_effects *effects)
+{
+	bool published = false;
+
+	if (!queue->guest.ready)
+		return;
+	while (!queue->backend_broken && !queue->guest.broken) {
+		if (queue->sending_head == NONE && !take_request(queue))
+			break;
+		if (!send_pieces(queue, &budget_bytes, effects))
+			break;
+		if (!publish(queue, queue->sending_head))
+			queue->backend_broken = true;
+		queue->sending_head = NONE;
+		published = true;
+		/* Descriptors that need no copy cost time too: count each request as a sixteenth of a page. */
+		budget_bytes -= budget_bytes < RELAY_PAGE_BYTES / 16 ? budget_bytes : RELAY_PAGE_BYTES / 16;
+	}
+	effects->notify_backend |= published && backend_wants_kick(queue);
+	effects->guest_broken |= queue->guest.broken;
+	effects->backend_broken |= queue->backend_broken;
+}
+
+/** Reads the next completion and checks it. Returns whether one is being returned. */
+static bool take_completion(struct relay_queue *queue)
+{
+	uint16_t index;
+	struct area_used entry;
+	uint32_t writable = 0;
+	uint64_t ring = queue->area_base + RELAY_USED_RING;
+
+	if (!memory_read(queue->area, ring + RING_INDEX, &index, sizeof(index)))
+		goto lies;
+	if (index == queue->used_seen)
+		return false;
+	memory_barrier(); /* the entry was written before the index */
+	if (!memory_read(queue->area, ring + RING_ENTRIES + 8ull * (queue->used_seen & (RELAY_DESCRIPTORS - 1)),
+			 &entry, sizeof(entry)))
+		goto lies;
+	if (entry.head >= RELAY_DESCRIPTORS || !queue->is_head[entry.head])
+		goto lies;
+	for (uint16_t at = (uint16_t)entry.head; at != NONE; at = queue->pieces[at].next)
+		if (queue->pieces[at].device_writes)
+			writable += queue->pieces[at].size_bytes;
+	if (entry.size_bytes > writable)
+		goto lies;
+	queue->used_seen++;
+	queue->is_head[entry.head] = false;
+	queue->returning_head = queue->returning_at = (uint16_t)entry.head;
+	queue->returning_total = queue->returning_left = entry.size_bytes;
+	return true;
+lies:
+	queue->backend_broken = true;
+	return false;
+}
+
+/** Copies the rest of the completion to the guest. Returns false when the budget ends or the guest is at fault. */
+static bool return_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struct relay_effects *effects)
+{
+	while (queue->returning_at != NONE && queue->returning_left) {
+		const struct relay_piece *piece = &queue->pieces[queue->returning_at];
+		uint32_t size = piece->size_bytes;
+
+		if (piece->device_writes) {
+			if (size > queue->returning_left)
+				size = queue->returning_left;
+			if (*budget_bytes < size) {
+				effects->more = true;
+				return false;
+			}
+			*budget_bytes -= size;
+			if (!memory_copy(queue->guest.memory, piece->guest_address, queue->area,
+					 payload_of(queue, queue->returning_at), size)) {
+				queue->guest.broken = true;
+				return false;
+			}
+			queue->returning_left -= size;
+		}
+		queue->returning_at = piece->next;
+	}
+	return true;
+}
+
+void relay_return(struct relay_queue *queue, uint32_t budget_bytes, struct relay_effects *effects)
+{
+	if (!queue->guest.ready)
+		return;
+	while (!queue->backend_broken && !queue->guest.broken) {
+		if (queue->returning_head == NONE) {
+			if (budget_bytes < RELAY_PAGE_BYTES / 16) {
+				effects->more = true;
+				break;
+			}
+			budget_bytes -= RELAY_PAGE_BYTES / 16;
+			if (!take_completion(queue))
+				break;
+		}
+		if (!return_pieces(queue, &budget_bytes, effects))
+			break;
+		(void)virtqueue_complete(&queue->guest, queue->head_of[queue->returning_head],
+					 queue->returning_total, &effects->interrupt_guest);
+		free_chain(queue, queue->returning_head);
+		queue->returning_head = NONE;
+	}
+	effects->guest_broken |= queue->guest.broken;
+	effects->backend_broken |= queue->backend_broken;
+}

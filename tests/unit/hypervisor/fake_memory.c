@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Accessors over a block of bytes; see fake_memory.h.
+ */
+#include "fake_memory.h"
+
+#include <string.h>
+
+uint64_t fake_memory_copied;
+
+static uint8_t *at(struct memory *memory, uint64_t address, uint32_t size_bytes)
+{
+	uint64_t offset = address - memory->start;
+
+	if (address < memory->start || offset > memory->size_bytes || size_bytes > memory->size_bytes - offset)
+		return NULL;
+	return memory->bytes + offset;
+}
+
+bool memory_read(struct memory *memory, uint64_t address, void *to, uint32_t size_bytes)
+{
+	const uint8_t *from = at(memory, address, size_bytes);
+
+	if (from)
+		memcpy(to, from, size_bytes);
+	return from;
+}
+
+bool memory_write(struct memory *memory, uint64_t address, const void *from, uint32_t size_bytes)
+{
+	uint8_t *to = at(memory, address, size_bytes);
+
+	if (to)
+		memcpy(to, from, size_bytes);
+	return to;
+}
+
+bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, uint64_t from_address,
+		 uint32_t size_bytes)
+{
+	const uint8_t *source = at(from, from_address, size_bytes);
+	uint8_t *target = at(to, to_address, size_bytes);
+
+	if (!source || !target)
+		return false;
+	memcpy(target, source, size_bytes);
+	fake_memory_copied += size_bytes;
+	return true;
+}
