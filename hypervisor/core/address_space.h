@@ -31,7 +31,8 @@ struct address_space {
 	struct phys root;
 	uint32_t tag;
 	bool is_identity;	  /* the service domain's: empty means its own address */
-	struct table_pool spare;  /* paid, free to use */
+	struct table_pool own;	   /* spare tables in the hypervisor's memory; used first */
+	struct table_pool paid;	   /* spare tables somebody paid for (FRAME_TABLE) */
 	struct table_pool retired; /* out of use, but processors may still walk them: flush first */
 	uint32_t table_count;	  /* in use, root included */
 };
@@ -66,6 +67,7 @@ struct type_range {
 };
 
 #define DEFAULT_MEMORY_TYPE 0u
+#define MAX_TYPE_RANGES	    64u
 
 /** The machine's memory. Both lists are sorted by address, without overlap, page aligned. */
 struct memory_map {
@@ -82,6 +84,9 @@ struct zero_backing {
 	struct phys tables[LARGEST_LEAF_LEVEL]; /* [0]: 2 MiB of zeros, [1]: 1 GiB */
 };
 
+/** Whether both lists are sorted, page aligned, free of overlap, and the width is possible. */
+bool memory_map_is_valid(const struct memory_map *map);
+
 /** Pages address_space_init_zero() takes. */
 #define ZERO_BACKING_PAGES 3u
 
@@ -92,7 +97,7 @@ struct zero_backing {
 void address_space_init_zero(struct zero_backing *zero, const struct table_format *format,
 			     struct phys pages);
 
-/** Adds a page (cleared here) that belongs to the hypervisor to a pool. */
+/** Adds a page that belongs to the hypervisor to a pool. */
 void table_pool_add(struct table_pool *pool, struct phys page);
 
 /** Takes a page out of a pool that is not empty. Its contents are undefined but for the first word. */
@@ -102,14 +107,27 @@ struct phys table_pool_take(struct table_pool *pool);
 void address_space_init(struct address_space *space, const struct table_format *format,
 			struct phys root, uint32_t tag);
 
+/** Adds a spare table: to the paid ones if its frame says so, to our own otherwise. */
+void address_space_add_table(struct address_space *space, struct phys page);
+
+/** Spare tables ready for use. */
+static inline unsigned int address_space_spare(const struct address_space *space)
+{
+	return space->own.page_count + space->paid.page_count;
+}
+
 /**
  * Builds the service domain's identity mapping over the full width, from its spare pages.
  * @space: started by address_space_init()
- * @map: the machine's memory
- * Returns BULKHEAD_NO_TABLES if the spare pages do not reach, BULKHEAD_INVALID for a bad map.
+ * @map: the machine's memory, valid
+ * Returns BULKHEAD_NO_TABLES if the spare pages do not reach.
  */
 MUST_USE enum bulkhead_error address_space_build(struct address_space *space,
 						 const struct memory_map *map);
+
+/** Puts one identity leaf into tables that are being built (address_space_build()). */
+void address_space_place(struct address_space *space, struct input_address at, unsigned int level,
+			 enum access access);
 
 /** Table pages that address_space_build() will take for a map (root not counted). */
 uint64_t address_space_tables_for(const struct memory_map *map);
@@ -135,7 +153,24 @@ unsigned int address_space_tables_needed(const struct address_space *space,
 void address_space_set(struct address_space *space, struct input_address at, struct phys page,
 		       unsigned int page_count, enum access access);
 
-/** Moves retired tables to the spare pool. Only after arch_flush() of this space. */
+/** Makes retired tables spare again. Only after arch_flush() of this space. */
 void address_space_collect(struct address_space *space);
+
+/** Whether nothing is mapped at page_count addresses (1 .. 512, inside one 2 MiB area). */
+bool address_space_is_empty(const struct address_space *space, struct input_address at,
+			    unsigned int page_count);
+
+/**
+ * Looks for the next leaf, from an address on.
+ * @at: in: where to begin; out: address of the leaf, or where to go on
+ * @limit: end of the address range
+ * Returns BULKHEAD_OK if there is one at *at, BULKHEAD_NOT_FILLED if there is none below limit,
+ * BULKHEAD_AGAIN if one table was searched and the search must go on at *at.
+ */
+MUST_USE enum bulkhead_error address_space_next_leaf(const struct address_space *space,
+						     struct input_address *at, uint64_t limit);
+
+/** Takes a table without leaves or tables below it out of a space that nobody walks any more. */
+bool address_space_unlink_table(struct address_space *space, struct phys *table);
 
 #endif

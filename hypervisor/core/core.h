@@ -30,6 +30,8 @@ struct core {
 	struct lock lock;
 	struct frame_table frames;
 	struct zero_backing zero;
+	struct type_range types[MAX_TYPE_RANGES];
+	size_t type_count;
 	struct address_space service;
 	struct guest guests[BULKHEAD_MAX_GUESTS];
 	uint32_t next_generation;

@@ -67,8 +67,8 @@ uint64_t frame_table_bytes(const struct memory_map *map);
 /**
  * Records every page of RAM as SERVICE and every page of ours as HYPERVISOR.
  * @storage: frame_table_bytes() bytes, 8-byte aligned, in memory of ours
- * Returns BULKHEAD_INVALID if the map is not sorted, aligned and free of overlap, BULKHEAD_LIMIT if
- * it has more ranges than MAX_RAM_RANGES.
+ * @map: valid (memory_map_is_valid())
+ * Returns BULKHEAD_LIMIT if the map has more ranges than MAX_RAM_RANGES.
  */
 MUST_USE enum bulkhead_error frame_table_init(struct frame_table *table,
 					      const struct memory_map *map, void *storage);

@@ -63,7 +63,7 @@ struct transfer {
 struct teardown {
 	struct guest_phys next; /* everything below is given back */
 	uint32_t vcpu_next;
-	uint32_t large_done; /* pages of the present large page that are cleared */
+	uint32_t done;	     /* pages of the present run that are cleared */
 	bool is_flushed;     /* no translation of the guest's is left */
 };
 

@@ -25,7 +25,7 @@ struct log {
 	char ring[LOG_RING_BYTES];
 };
 
-/** Sets what is worth keeping. */
+/** Sets what is worth keeping. At start it is errors only. */
 void log_set_level(struct log *log, enum log_level level);
 
 /**

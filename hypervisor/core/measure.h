@@ -15,8 +15,8 @@ struct measurement {
 	uint32_t hashed_bytes; /* of that page; 0: none */
 };
 
-/** Blocks of a page that one hypercall hashes: half of its instructions. */
-#define MEASURE_STEP_BLOCKS 5u
+/** Blocks of a page that one hypercall hashes: the last step adds three for the record. */
+#define MEASURE_STEP_BLOCKS 6u
 
 void measure_start(struct measurement *measurement);
 

@@ -49,9 +49,9 @@ MUST_USE enum bulkhead_error ownership_unlend(struct core_locked held, struct gu
 MUST_USE enum bulkhead_error ownership_relinquish(struct core_locked held, struct guest *guest,
 						  struct guest_phys at, struct phys *page);
 
-/** The service domain takes released pages of a guest back. */
-MUST_USE enum bulkhead_error ownership_take_back(struct core_locked held, struct guest *guest,
-						 struct phys page, uint64_t page_count);
+/** The service domain takes back pages that guests released. */
+MUST_USE enum bulkhead_error ownership_take_back(struct core_locked held, struct phys page,
+						 uint64_t page_count);
 
 /**
  * The service domain pays a page for tables.
@@ -64,18 +64,26 @@ MUST_USE enum bulkhead_error ownership_pay(struct core_locked held, struct guest
 MUST_USE enum bulkhead_error ownership_refund(struct core_locked held, struct guest *guest,
 					      struct phys *page);
 
-/** Takes contiguous pages for a purpose of the hypervisor's: cleared, in nobody else's reach. */
+/**
+ * Takes contiguous pages of the service domain's for a purpose of the hypervisor's. They come
+ * cleared and in nobody else's reach.
+ * @page_count: at most CLEAR_STEP_PAGES
+ * @state: FRAME_TABLE or FRAME_VCPU
+ * @guest: slot they are paid for
+ */
 MUST_USE enum bulkhead_error ownership_take(struct core_locked held, struct phys page,
 					    uint64_t page_count, enum frame_state state,
 					    uint8_t guest);
 
 /**
- * Gives pages in state NOBODY, TABLE or VCPU back to the service domain. The caller has made sure
- * that no translation of them is left. Clears them.
- * Returns BULKHEAD_NO_TABLES, having changed nothing, if the service domain must pay first.
+ * Gives pages that no processor can reach any more back to the service domain, cleared.
+ * @page_count: inside one 2 MiB area
+ * @done: pages cleared so far; starts as 0 and is kept by the caller between calls
+ * Returns BULKHEAD_AGAIN while there is more to clear, BULKHEAD_NO_TABLES if the service domain must
+ * pay first; BULKHEAD_OK when they are the service domain's.
  */
 MUST_USE enum bulkhead_error ownership_return(struct core_locked held, struct phys page,
-					      uint64_t page_count);
+					      uint32_t page_count, uint32_t *done);
 
 /** Pins a page of the service domain for use by the hypervisor. */
 MUST_USE enum bulkhead_error ownership_pin(struct core_locked held, struct phys page);

@@ -38,7 +38,7 @@ struct table_format {
 	uint64_t table;		      /* bits of an entry that points to a table */
 	uint64_t next_level_unit;     /* times the level of the entry is added to such entries, or 0 */
 	uint64_t type_unit;	      /* times the memory type is added to leaves, or 0 */
-	uint64_t type_mask;	      /* bits of the memory type, or 0 */
+	uint8_t ram_type;	      /* memory type of ordinary RAM: guests' pages, the zero page */
 };
 
 /** AMD nested paging and AMD-Vi at once: one table serves both (NextLevel, IR and IW are AMD-Vi's). */

@@ -84,7 +84,7 @@ enum bulkhead_call {
 	BULKHEAD_CALL_GUEST_UNSHARE = 0x17, /* handle, page, pages: end lending */
 	BULKHEAD_CALL_GUEST_SEAL = 0x18,    /* handle */
 	BULKHEAD_CALL_GUEST_MEASURE = 0x19, /* handle, page -> struct bulkhead_measurement */
-	BULKHEAD_CALL_GUEST_RECLAIM = 0x1a, /* handle, page, pages: take back what the guest gave up */
+	BULKHEAD_CALL_GUEST_RECLAIM = 0x1a, /* page, pages: take back what a guest gave up */
 	BULKHEAD_CALL_GUEST_DESTROY = 0x1b, /* handle */
 
 	BULKHEAD_CALL_VCPU_CREATE = 0x20, /* handle, index, pages, run page */
