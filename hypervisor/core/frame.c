@@ -23,11 +23,11 @@ uint64_t frame_table_bytes(const struct memory_map *map)
 static enum bulkhead_error add_range(struct frame_table *table, const struct region *region,
 				     struct frame *frames)
 {
-	struct frame_range *last = &table->ranges[table->range_count - 1];
+	struct frame_range *last = table->range_count ? &table->ranges[table->range_count - 1] : NULL;
 	uint64_t first_page = region->base.value / PAGE_BYTES;
 	uint64_t page_count = region->size_bytes / PAGE_BYTES;
 
-	if (table->range_count > 0 && last->first_page + last->page_count == first_page) {
+	if (last && last->first_page + last->page_count == first_page) {
 		last->page_count += page_count;
 		return BULKHEAD_OK;
 	}
