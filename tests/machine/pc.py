@@ -17,12 +17,15 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
-import disk
 import qmp
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "image"))
+import disk  # noqa: E402  (image/ is not a package; it holds commands)
+
 WORK = os.environ.get("MACHINE_WORK", os.path.join(ROOT, "out/machine"))
 OVMF = os.environ.get("OVMF", "/usr/share/OVMF")
 # Hosts differ a lot and share their cores; this is a limit against hanging, never a measurement.
@@ -153,6 +156,11 @@ class Pc:
                     return found
                 if also:
                     also(line)
+            # A prompt waits at the end of a line that is not complete.
+            found = wanted.search(_clean(self._partial))
+            if found:
+                self._partial = b""
+                return found
             if not self.read(min(1.0, max(0.0, deadline - time.monotonic()))):
                 if self._seen < len(self.lines):
                     continue

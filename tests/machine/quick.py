@@ -8,12 +8,9 @@ import importlib.machinery
 import importlib.util
 import os
 import subprocess
-import sys
 
 import pc
-
-sys.path.insert(0, os.path.join(pc.ROOT, "image"))
-import initrd as ramdisk  # noqa: E402  (image/ is not a package; it holds commands)
+import initrd as ramdisk  # image/initrd.py: pc has put image/ on the path
 
 INSIDE = os.path.join(pc.ROOT, "tests/machine/inside")
 MODULES = ["nvme", "e1000e", "xhci_pci", "usbhid", "hid_generic", "evdev", "msr", "cpuid", "vfat", "nls_cp437", "nls_ascii",
@@ -34,11 +31,8 @@ def kernel_folder(series="6.1"):
 
 def our_modules(series="6.1"):
     """Our own kernel modules for that kernel, built if their sources changed: the driver, and the tests' ring0."""
-    folders = ["tests/machine/ring0"]
-    if os.path.exists(os.path.join(pc.ROOT, "include/bulkhead/hypercall.h")):
-        folders.append("driver")
     return [subprocess.run([os.path.join(pc.ROOT, "driver/build"), series, folder], check=True, stdout=subprocess.PIPE,
-                           text=True).stdout.strip() for folder in folders]
+                           text=True).stdout.strip() for folder in ("driver", "tests/machine/ring0")]
 
 
 def initrd(path, *, series="6.1", extra=None, modules=()):
