@@ -72,14 +72,16 @@ class Pc:
     icount       QEMU's -icount value: one instruction is one virtual nanosecond, two runs are equal
     scratch_mib  size of an empty NVMe disk for tests that write, after the one that boots (0: none)
     reboots      let the PC reset instead of ending QEMU at the first reset
+    smm          system management mode, as QEMU's PC has it unless told otherwise
     extra        more QEMU arguments
     """
 
     def __init__(self, name, boot, *, cpus=2, memory_mib=2048, iommu="amd", tpm=False, secure_boot=False,
-                 icount=None, scratch_mib=64, reboots=False, network=True, cpu="EPYC,+svm", extra=()):
+                 icount=None, scratch_mib=64, reboots=False, network=True, cpu="EPYC,+svm", smm=False, extra=()):
         self.name, self.boot, self.cpus, self.memory_mib = name, boot, cpus, memory_mib
         self.iommu, self.tpm, self.secure_boot, self.icount = iommu, tpm, secure_boot, icount
         self.scratch_mib, self.reboots, self.network, self.cpu = scratch_mib, reboots, network, cpu
+        self.smm = smm
         self.extra = list(extra)
         self.folder = os.path.join(WORK, name)
         self.log = os.path.join(self.folder, "serial.log")
@@ -226,7 +228,7 @@ class Pc:
              f"type=unixio,path={self.folder}/tpm.sock", "--flags", "not-need-init"], preexec_fn=_die_with_parent)
 
     def _command(self):
-        machine = "q35,smm=off"
+        machine = f"q35,smm={'on' if self.smm else 'off'}"
         command = ["qemu-system-x86_64", "-name", f"bulkhead-{self.name}", "-machine", machine, "-accel", "tcg",
                    "-cpu", self.cpu, "-smp", str(self.cpus), "-m", str(self.memory_mib), "-nodefaults",
                    "-display", "none", "-serial", "stdio", "-monitor", "none",

@@ -1,0 +1,39 @@
+"""What an attack is. The tables are in by_*.py, one subject a file; suite.py runs them."""
+from dataclasses import dataclass, field
+from typing import Callable
+
+# Linux leaves the IOMMU as the firmware left it (off), so that the control shows what a device can do.
+STOCK = "amd_iommu=off intremap=off"
+
+
+@dataclass
+class Attack:
+    """One way at the hypervisor.
+
+    name         as in ./attack NAME
+    source       from whom: "processor", "device", "chipset"
+    act          function of (victim): True if the attack had its effect, as seen from outside where possible
+    destructive  needs a fresh machine and leaves none behind
+    control      "stock": succeeds without Bulkhead; or "refused": the emulator shows no effect even without
+                 Bulkhead, so it can only be refused, and `act` says whether it was accepted
+    pc           arguments of the emulated PC
+    more         words on the control's kernel command line
+    """
+    name: str
+    source: str
+    act: Callable
+    destructive: bool = False
+    control: str = "stock"
+    pc: dict = field(default_factory=dict)
+    more: str = STOCK
+
+    def machine(self):
+        """Attacks with the same key can share one machine."""
+        return (tuple(sorted(self.pc.items())), self.more)
+
+
+def memory_changes(victim, target, act):
+    """True if doing `act` changes what lies at target."""
+    before = victim.truth(target)
+    act()
+    return victim.wait_for(lambda: victim.truth(target) != before, 3)

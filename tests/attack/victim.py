@@ -1,0 +1,201 @@
+"""The PC under attack: a service domain that does at CPL 0 whatever it is told, watched from outside.
+
+What an attack achieved is judged by QEMU's own view of memory and registers wherever that is possible: neither the
+attacker nor Bulkhead can colour it.
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests/machine"))
+import pc as machine  # noqa: E402
+import quick  # noqa: E402
+
+PAGE = 4096
+PATTERN = 0x5EC2E7005EC2E700
+REPLY_SECONDS = 60
+EDU = "edu,dma_mask=0xffffffffffffffff"
+SVME = 1 << 12
+
+
+class Fault(Exception):
+    """The processor raised an exception instead of doing it."""
+
+    def __init__(self, vector):
+        super().__init__(f"exception {vector}")
+        self.vector = vector
+
+
+class Gone(Exception):
+    """The attacker does not answer any more."""
+
+
+class Victim:
+    """A running PC. `protected` says whether Bulkhead runs beneath its Linux."""
+
+    def __init__(self, name, protected, *, pc=None, more=""):
+        self.protected = protected
+        self.number = 0
+        self.devices = {}
+        folder = os.path.join(machine.WORK, f"{name}.files")
+        os.makedirs(folder, exist_ok=True)
+        initrd = quick.initrd(os.path.join(folder, "initrd"),
+                              extra={"cases/agent": os.path.join(ROOT, "tests/attack/inside/agent")})
+        boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
+                          more=f"panic=0 {more}")
+        self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **(pc or {}))
+        self.target_page = None
+
+    def __enter__(self):
+        self.pc.start()
+        self.pc.wait(r"#BH# up ")
+        self.pc.wait(r"#BH# agent")
+        return self
+
+    def __exit__(self, *failure):
+        self.pc.stop()
+
+    # --- what the attacker does ---------------------------------------------------------------------------------
+
+    def shell(self, line, seconds=REPLY_SECONDS):
+        """Runs a shell line in the service domain and returns its output; raises Gone if no answer comes."""
+        self.number += 1
+        self.pc.send(f"{self.number} {line}\n")
+        try:
+            found = self.pc.wait(rf"#BH# reply {self.number} (\d+) (.*)", seconds)
+        except machine.MachineError as error:
+            raise Gone(str(error)) from error
+        return found.group(2).rstrip("|")
+
+    def fire(self, line):
+        """Runs a shell line that may well be the attacker's last."""
+        self.number += 1
+        self.pc.send(f"{self.number} {line}\n")
+
+    def ring0(self, *words, processor=0):
+        """One act at CPL 0; numbers are given as int. Returns the value, or raises Fault."""
+        text = self.shell(command(*words, processor=processor))
+        fault = re.match(r"fault (\d+)", text)
+        if fault:
+            raise Fault(int(fault.group(1)))
+        if not re.match(r"^[0-9a-f]+( |$)", text):
+            raise Gone(f"ring0 {words}: {text}")
+        return int(text.split()[0], 16)
+
+    def acts(self, *acts):
+        """Several acts in one go, in order, whatever they answer."""
+        return self.shell("; ".join(command(*act) for act in acts))
+
+    def alloc(self, order=0):
+        return self.ring0("alloc", order)
+
+    def write_bytes(self, address, data):
+        data = data + bytes(-len(data) % 8)
+        self.acts(*[("write", address + i, 8, int.from_bytes(data[i:i + 8], "little"))
+                    for i in range(0, len(data), 8)])
+
+    def config_read(self, function, offset, width):
+        """Configuration space by ports CF8h and CFCh; function is bus << 8 | device << 3 | function."""
+        text = self.acts(("out", 0xCF8, 4, 0x80000000 | function << 8 | offset & 0xFC),
+                         ("in", 0xCFC + (offset & 3), width))
+        value = text.split("|")[-1]
+        return None if value.startswith("fault") else int(value, 16)
+
+    def config_write(self, function, offset, width, value):
+        self.acts(*config_write_acts(function, offset, width, value))
+
+    def find(self, vendor, device, which=-1):
+        """The function number and first base address of a PCI device, with memory access and bus mastering on."""
+        key = (vendor, device, which)
+        if key not in self.devices:
+            text = self.shell(f"for d in /sys/bus/pci/devices/*; do [ $(cat $d/vendor):$(cat $d/device) = "
+                              f"{vendor:#06x}:{device:#06x} ] && echo $(basename $d) $(head -1 $d/resource); done")
+            words = text.split("|")[which].split()
+            bus, slot, function = (int(part, 16) for part in re.split("[:.]", words[0])[1:])
+            number = bus << 8 | slot << 3 | function
+            self.config_write(number, 4, 2, 0x0006)
+            self.devices[key] = (number, int(words[1], 16), words[0])
+        return self.devices[key]
+
+    # --- what the watcher sees ----------------------------------------------------------------------------------
+
+    def truth(self, address, size=32):
+        """Memory as the machine has it."""
+        text = self.pc.qmp.monitor(f"xp /{size}xb {address:#x}")
+        return bytes(int(word, 16) for word in re.findall(r"0x([0-9a-f]{2})\b", text))
+
+    def registers(self, processor):
+        """QEMU's view of a processor: {EFER, CR0, EIP or RIP, A20, SMM, HLT, CS base}."""
+        text = self.pc.qmp.command("human-monitor-command",
+                                   **{"command-line": "info registers", "cpu-index": processor})
+        found = {key: int(value, 16) for key, value in
+                 re.findall(r"\b(EFER|CR0|EIP|RIP|A20|SMM|HLT|CR4)=\s*([0-9a-f]+)", text)}
+        found["CS"] = int(re.search(r"CS =[0-9a-f]+ ([0-9a-f]+)", text).group(1), 16)
+        return found
+
+    def was_reset(self, processor):
+        """An INIT reached the processor itself: it waits at the reset vector, SVM off."""
+        registers = self.registers(processor)
+        return registers["EFER"] & SVME == 0 and registers["CR0"] & 1 == 0
+
+    def wait_for(self, condition, seconds=10):
+        """Polls the watcher's view until it holds or time is up; the result is the condition's last value."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
+    def status(self):
+        return self.pc.qmp.command("query-status")["status"]
+
+    # --- the memory that must not be reached --------------------------------------------------------------------
+
+    def target(self, order=0):
+        """A page to attack: the hypervisor's own where there is one, else one that stands in for it."""
+        if self.protected:
+            return self.hypervisor_page()
+        page = self.alloc(order)
+        self.acts(("write", page, 8, PATTERN), ("write", page + 8, 8, PATTERN + 1))
+        return page
+
+    def hypervisor_page(self):
+        if self.target_page is None:
+            found = re.search(r"memory ([0-9a-f]+)-([0-9a-f]+)", self.pc.text())
+            if not found:
+                raise Gone("Bulkhead's log does not say where its memory is")
+            start, end = (int(word, 16) for word in found.groups())
+            # The first page with something in it that stays as it is: code or constants.
+            for page in range(start, end, PAGE):
+                content = self.truth(page)
+                if len(set(content)) > 8:
+                    self.target_page = page
+                    break
+            else:
+                raise Gone("the hypervisor's memory looks empty")
+        return self.target_page
+
+
+def command(*words, processor=0):
+    """The shell line of one act at CPL 0."""
+    where = f"-c {processor} " if processor else ""
+    return f"ring0 {where}" + " ".join(f"{word:x}" if isinstance(word, int) else word for word in words)
+
+
+def config_write_acts(function, offset, width, value):
+    return (("out", 0xCF8, 4, 0x80000000 | function << 8 | offset & 0xFC),
+            ("out", 0xCFC + (offset & 3), width, value))
+
+
+def line(*acts):
+    """The shell line of several acts."""
+    return "; ".join(command(*act) for act in acts)
+
+
+def build():
+    """The products under test, compiled."""
+    subprocess.run([os.path.join(ROOT, "tools/build")], check=True)
