@@ -19,7 +19,9 @@
 
 #include "../x86/acpi.h"
 
-#define IOMMU_MAX_UNITS ACPI_MAX_UNITS
+#define IOMMU_MAX_UNITS	   ACPI_MAX_UNITS
+/** Devices that can have interrupts of their own; further ones stay blocked. */
+#define IOMMU_REMAP_TABLES 48u
 
 enum iommu_result {
 	IOMMU_OK = 0,
@@ -50,7 +52,7 @@ struct iommu_memory {
 /** What happens to interrupts that devices and I/O APICs send. */
 enum iommu_interrupts {
 	IOMMU_INTERRUPTS_PASS = 0, /* unchecked, INIT, SMI and NMI included */
-	IOMMU_INTERRUPTS_CHECKED,  /* only what the remapping entries allow */
+	IOMMU_INTERRUPTS_CHECKED,  /* only what remapping entries allow: see amd/amdvi_unit.h */
 };
 
 /** A range of registers that nobody but the hypervisor may reach. */
@@ -90,9 +92,11 @@ struct iommu {
 	bool interrupts_checked;
 	uint64_t *device_table; /* shared by all units */
 	uint64_t device_table_physical;
-	uint8_t *remap_tables;
+	uint8_t *remap_tables; /* IOMMU_REMAP_TABLES of them */
 	uint64_t remap_tables_physical;
-	uint32_t remap_table_count, remap_tables_used;
+	uint32_t remap_owners[IOMMU_REMAP_TABLES]; /* requester id + 1; 0: free */
+	uint8_t *shadow; /* register windows that the service domain sees instead, one a unit */
+	uint64_t shadow_physical;
 	uint64_t flush_count;
 	char lock;
 };

@@ -22,9 +22,10 @@ static const struct {
 
 static uint64_t memory_bytes(const struct iommu *iommu)
 {
-	/* Device table; per unit a command ring, an event ring; one page of answers; remap tables. */
-	return AMDVI_DEVICE_TABLE_BYTES + iommu->unit_count * 2u * AMDVI_RING_BYTES + PAGE_BYTES +
-	       AMDVI_REMAP_TABLES * AMDVI_REMAP_TABLE_BYTES;
+	/* Device table; a page of answers; a unit's two rings and its shadow; remapping tables. */
+	return AMDVI_DEVICE_TABLE_BYTES + PAGE_BYTES +
+	       iommu->unit_count * (2u * AMDVI_RING_BYTES + AMDVI_WINDOW_BYTES) +
+	       IOMMU_REMAP_TABLES * AMDVI_REMAP_TABLE_BYTES;
 }
 
 static void lay_out_memory(struct iommu *iommu, const struct iommu_memory *memory)
@@ -47,8 +48,11 @@ static void lay_out_memory(struct iommu *iommu, const struct iommu_memory *memor
 	}
 	iommu->remap_tables = virtual_address + offset;
 	iommu->remap_tables_physical = memory->physical_address + offset;
-	iommu->remap_table_count = AMDVI_REMAP_TABLES;
-	iommu->remap_tables_used = 0;
+	offset += IOMMU_REMAP_TABLES * AMDVI_REMAP_TABLE_BYTES;
+	iommu->shadow = virtual_address + offset;
+	iommu->shadow_physical = memory->physical_address + offset;
+	for (uint32_t i = 0; i < IOMMU_REMAP_TABLES; i++)
+		iommu->remap_owners[i] = 0;
 }
 
 static void fill_device_table(struct iommu *iommu, uint64_t table_root, uint32_t levels,

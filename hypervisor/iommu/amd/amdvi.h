@@ -55,13 +55,14 @@
 #define AMDVI_DTE_INT_VALID	 (1ull << 0)	/* in word 2, as all that follow */
 #define AMDVI_DTE_INT_LENGTH	 (11ull << 1)	/* log2 of the entries */
 #define AMDVI_DTE_INT_REMAP	 (2ull << 60)	/* fixed and arbitrated: by table */
+#define AMDVI_DTE_INT_CONTROL	 (3ull << 60)
+#define AMDVI_DTE_INT_PASS	 (7ull << 56)	/* INIT, ExtINT, NMI: never */
 #define AMDVI_DTE_INT_ROOT	 0x000fffffffffffc0ull
 #define AMDVI_DOMAIN		 1ull /* the one that every device is in */
 
 /* Interrupt remapping tables: always 2048 entries of 4 bytes [2.2.5.1]. */
 #define AMDVI_REMAP_ENTRIES	2048u
 #define AMDVI_REMAP_TABLE_BYTES (AMDVI_REMAP_ENTRIES * 4u)
-#define AMDVI_REMAP_TABLES	48u
 
 /* Commands [2.4], the opcode in bits 63:60 of the first word. */
 #define AMDVI_COMPLETION_WAIT	   1ull
