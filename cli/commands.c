@@ -3,10 +3,12 @@
  */
 #include "command.h"
 #include "help.h"
+#include "image.h"
 #include "machine.h"
 
 const struct cli_group cli_groups[] = {
 	{"This machine", machine_commands},
+	{"Images", image_commands},
 	{"This command", help_commands},
 	{0},
 };

@@ -1,0 +1,14 @@
+/* The rows of `bulkhead image ...`. */
+#ifndef BULKHEAD_CLI_IMAGE_H
+#define BULKHEAD_CLI_IMAGE_H
+
+#include "command.h"
+
+extern const struct cli_command image_commands[];
+
+/* What the rows run, by file. */
+int image_inspect_run(const struct cli_context *context);
+int image_import_run(const struct cli_context *context);
+int image_export_run(const struct cli_context *context);
+
+#endif
