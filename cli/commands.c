@@ -1,6 +1,8 @@
 /*
  * All commands there are, group by group. A part's file exports its rows; naming them here makes them exist.
  */
+#include "admin_audit.h"
+#include "admin_order.h"
 #include "command.h"
 #include "help.h"
 #include "image.h"
@@ -9,6 +11,14 @@
 const struct cli_group cli_groups[] = {
 	{"This machine", machine_commands},
 	{"Images", image_commands},
+	{"Server and administrators", admin_server_commands},
+	{"Who may sign what", admin_key_commands},
+	{"Users and groups", admin_people_commands},
+	{"Images and who runs them", admin_release_commands},
+	{"Devices", admin_fleet_commands},
+	{"Orders of officers", admin_order_commands},
+	{"Policy", admin_policy_commands},
+	{"Audit", admin_audit_commands},
 	{"This command", help_commands},
 	{0},
 };

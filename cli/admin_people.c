@@ -1,0 +1,189 @@
+/* admin_people.c: `bulkhead user`, `group`, `account`. */
+#include "admin.h"
+#include "settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct output_column user_columns[] = {{"name", "NAME", OUTPUT_TEXT},
+						    {"full_name", "FULL NAME", OUTPUT_TEXT},
+						    {"mail", "MAIL", OUTPUT_TEXT}};
+static const struct output_column group_columns[] = {{"name", "NAME", OUTPUT_TEXT},
+						     {"members", "MEMBERS", OUTPUT_NUMBER},
+						     {"description", "DESCRIPTION", OUTPUT_TEXT}};
+static const struct output_column account_columns[] = {{"name", "NAME", OUTPUT_TEXT},
+						       {"role", "ROLE", OUTPUT_TEXT},
+						       {"created", "CREATED", OUTPUT_TIME}};
+
+static int user_list_run(const struct cli_context *context)
+{
+	return admin_list(context, "/api/v1/users", user_columns, 3,
+			  "No users yet; bulkhead user add NAME.");
+}
+
+static int user_add_run(const struct cli_context *context)
+{
+	json_t *groups = json_array(), *body;
+	const char *group;
+
+	for (size_t i = 0; (group = cli_value_at(context, "group", i)); i++)
+		json_array_append_new(groups, json_string(group));
+	body = json_pack("{s:s, s:o}", "name", cli_argument(context, 0), "groups", groups);
+	if (cli_value(context, "full-name"))
+		json_object_set_new(body, "full_name",
+				    json_string(cli_value(context, "full-name")));
+	if (cli_value(context, "mail"))
+		json_object_set_new(body, "mail", json_string(cli_value(context, "mail")));
+	return admin_call(context, "POST", "/api/v1/users", body, "user %s added",
+			  cli_argument(context, 0));
+}
+
+static int remove_one(const struct cli_context *context, const char *kind)
+{
+	char path[256];
+
+	if (!admin_name(context, cli_argument(context, 0)))
+		return CLI_USAGE;
+	snprintf(path, sizeof(path), "/api/v1/%ss/%s", kind, cli_argument(context, 0));
+	return admin_call(context, "DELETE", path, NULL, "%s %s removed", kind,
+			  cli_argument(context, 0));
+}
+
+static int user_remove_run(const struct cli_context *context)
+{
+	return remove_one(context, "user");
+}
+
+static int user_import_run(const struct cli_context *context)
+{
+	struct remote *remote;
+	json_t *reply;
+	char *text;
+	int status = settings_read(cli_argument(context, 0), 8 << 20, &text, NULL);
+
+	if (status)
+		return cli_fail(context, "%s: %s", cli_argument(context, 0), strerror(-status));
+	status = remote_open(context, &remote);
+	if (!status) {
+		status =
+		    remote_send(remote, "POST", "/api/v1/users/import", text, "text/csv", &reply);
+		if (!status) {
+			printf("%lld users imported\n",
+			       json_integer_value(json_object_get(reply, "imported")));
+			json_decref(reply);
+		}
+		remote_close(remote);
+	}
+	free(text);
+	return status;
+}
+
+static int group_list_run(const struct cli_context *context)
+{
+	return admin_list(context, "/api/v1/groups", group_columns, 3,
+			  "No groups yet; bulkhead group add NAME.");
+}
+
+static int group_add_run(const struct cli_context *context)
+{
+	const char *description = cli_value(context, "description");
+
+	return admin_call(context, "POST", "/api/v1/groups",
+			  json_pack("{s:s, s:s}", "name", cli_argument(context, 0), "description",
+				    description ? description : ""),
+			  "group %s added", cli_argument(context, 0));
+}
+
+static int group_remove_run(const struct cli_context *context)
+{
+	return remove_one(context, "group");
+}
+
+static int member(const struct cli_context *context, const char *method, const char *done)
+{
+	char path[256];
+
+	if (!admin_name(context, cli_argument(context, 0)) ||
+	    !admin_name(context, cli_argument(context, 1)))
+		return CLI_USAGE;
+	snprintf(path, sizeof(path), "/api/v1/groups/%s/members/%s", cli_argument(context, 0),
+		 cli_argument(context, 1));
+	return admin_call(context, method, path, NULL, "%s %s %s", cli_argument(context, 1), done,
+			  cli_argument(context, 0));
+}
+
+static int group_join_run(const struct cli_context *context)
+{
+	return member(context, "PUT", "is in");
+}
+
+static int group_leave_run(const struct cli_context *context)
+{
+	return member(context, "DELETE", "has left");
+}
+
+static int account_list_run(const struct cli_context *context)
+{
+	return admin_list(context, "/api/v1/accounts", account_columns, 3, "No accounts.");
+}
+
+static int account_add_run(const struct cli_context *context)
+{
+	char password[512];
+
+	if (settings_secret("One-time password for the new account",
+			    cli_value(context, "password-file"), password))
+		return cli_fail(context,
+				"no terminal to ask for a password; pass --password-file FILE");
+	return admin_call(context, "POST", "/api/v1/accounts",
+			  json_pack("{s:s, s:s, s:s}", "name", cli_argument(context, 0), "role",
+				    cli_value(context, "role"), "password", password),
+			  "account %s added; its owner chooses a password at the first log-in",
+			  cli_argument(context, 0));
+}
+
+static int account_remove_run(const struct cli_context *context)
+{
+	return remove_one(context, "account");
+}
+
+static const struct cli_option json_options[] = {ADMIN_JSON, {0}};
+static const struct cli_option user_options[] = {
+    {"full-name", "TEXT", "the user's full name", 0, false},
+    {"mail", "ADDRESS", "mail address", 0, false},
+    {"group", "GROUP", "put the user into GROUP; repeat for several", 'g', false},
+    {0},
+};
+static const struct cli_option group_options[] = {
+    {"description", "TEXT", "what the group is", 0, false}, {0}};
+static const struct cli_option account_options[] = {
+    {"role", "ROLE", "owner, author, operator, helpdesk or auditor", 0, true},
+    {"password-file", "FILE", "read the one-time password from FILE", 0, false},
+    {0},
+};
+
+const struct cli_command admin_people_commands[] = {
+    {"user list", "", "list users", NULL, NULL, json_options, 0, 0, user_list_run},
+    {"user add", "NAME", "add a user", NULL, "bulkhead user add alice --group sales", user_options,
+     1, 1, user_add_run},
+    {"user remove", "NAME", "remove a user; backups stay", NULL, NULL, NULL, 1, 1, user_remove_run},
+    {"user import", "FILE", "add or change users from comma-separated values",
+     "Each line: name,full name,mail,groups separated by spaces. Groups that do not exist are "
+     "made. A first line "
+     "that begins with \"name\" is a heading. Either all lines are taken or none.",
+     "bulkhead user import staff.csv", NULL, 1, 1, user_import_run},
+    {"group list", "", "list groups", NULL, NULL, json_options, 0, 0, group_list_run},
+    {"group add", "NAME", "add a group", NULL, NULL, group_options, 1, 1, group_add_run},
+    {"group remove", "NAME", "remove a group and what it was assigned", NULL, NULL, NULL, 1, 1,
+     group_remove_run},
+    {"group join", "GROUP USER", "put a user into a group", NULL, NULL, NULL, 2, 2, group_join_run},
+    {"group leave", "GROUP USER", "take a user out of a group", NULL, NULL, NULL, 2, 2,
+     group_leave_run},
+    {"account list", "", "list administrators' accounts", NULL, NULL, json_options, 0, 0,
+     account_list_run},
+    {"account add", "NAME", "add an administrator's account", NULL,
+     "bulkhead account add bob --role helpdesk", account_options, 1, 1, account_add_run},
+    {"account remove", "NAME", "remove an account", NULL, NULL, NULL, 1, 1, account_remove_run},
+    {0},
+};
