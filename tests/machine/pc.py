@@ -71,17 +71,19 @@ class Pc:
     secure_boot  OVMF with keys enrolled: only what is signed with image/keys' db key starts
     icount       QEMU's -icount value: one instruction is one virtual nanosecond, two runs are equal
     scratch_mib  size of an empty NVMe disk for tests that write, after the one that boots (0: none)
+    null_disk    an NVMe disk after those that keeps nothing and answers in no time
     reboots      let the PC reset instead of ending QEMU at the first reset
     smm          system management mode, as QEMU's PC has it unless told otherwise
     extra        more QEMU arguments
     """
 
     def __init__(self, name, boot, *, cpus=2, memory_mib=2048, iommu="amd", tpm=False, secure_boot=False,
-                 icount=None, scratch_mib=64, reboots=False, network=True, cpu="EPYC,+svm", smm=False, extra=()):
+                 icount=None, scratch_mib=64, null_disk=False, reboots=False, network=True, cpu="EPYC,+svm", smm=False,
+                 extra=()):
         self.name, self.boot, self.cpus, self.memory_mib = name, boot, cpus, memory_mib
         self.iommu, self.tpm, self.secure_boot, self.icount = iommu, tpm, secure_boot, icount
-        self.scratch_mib, self.reboots, self.network, self.cpu = scratch_mib, reboots, network, cpu
-        self.smm = smm
+        self.scratch_mib, self.null_disk, self.reboots = scratch_mib, null_disk, reboots
+        self.network, self.cpu, self.smm = network, cpu, smm
         self.extra = list(extra)
         self.folder = os.path.join(WORK, name)
         self.log = os.path.join(self.folder, "serial.log")
@@ -141,8 +143,9 @@ class Pc:
 
     # --- watching and pressing buttons ------------------------------------------------------------------------
 
-    def wait(self, pattern, seconds=SECONDS, also=None):
-        """Returns the match of the first new serial line that `pattern` (a regular expression) is found in.
+    def wait(self, pattern, seconds=SECONDS, also=None, prompt=False):
+        """Returns the match of the first new serial line that `pattern` (a regular expression) is found in; with
+        `prompt` also in what stands after the last line's end.
 
         Lines before that are consumed; each is given to `also(line)` if there is one. Raises MachineError if the PC
         ends, panics or says nothing of the kind within `seconds`.
@@ -158,8 +161,7 @@ class Pc:
                     return found
                 if also:
                     also(line)
-            # A prompt waits at the end of a line that is not complete.
-            found = wanted.search(_clean(self._partial))
+            found = prompt and wanted.search(_clean(self._partial))
             if found:
                 self._partial = b""
                 return found
@@ -246,6 +248,10 @@ class Pc:
             with open(scratch, "wb") as file:
                 file.truncate(self.scratch_mib << 20)
             command += self._nvme("scratch", scratch, "raw")
+        if self.null_disk:
+            # Completes at once, without a thread of the host: with instruction counting two runs are equal.
+            command += ["-blockdev", f"driver=null-co,size={64 << 20},read-zeroes=on,node-name=null",
+                        "-device", "nvme,drive=null,serial=null"]
         if self.network:
             command += ["-netdev", "user,id=net,restrict=on", "-device", "e1000e,netdev=net"]
         command += ["-device", "qemu-xhci", "-device", "usb-kbd", "-device", "usb-tablet"]
