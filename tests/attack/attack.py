@@ -15,7 +15,8 @@ class Attack:
     act          function of (victim): True if the attack had its effect, as seen from outside where possible
     destructive  needs a fresh machine and leaves none behind
     control      "stock": succeeds without Bulkhead; or "refused": the emulator shows no effect even without
-                 Bulkhead, so it can only be refused, and `act` says whether it was accepted
+                 Bulkhead, so it can only be refused, and `act` says whether it was accepted; or "none": there
+                 is nothing to break without Bulkhead
     pc           arguments of the emulated PC
     more         words on the control's kernel command line
     """
@@ -36,4 +37,4 @@ def memory_changes(victim, target, act):
     """True if doing `act` changes what lies at target."""
     before = victim.truth(target)
     act()
-    return victim.wait_for(lambda: victim.truth(target) != before, 3)
+    return victim.wait_for(lambda: victim.truth(target) != before, 5)

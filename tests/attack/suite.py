@@ -5,11 +5,12 @@ import time
 import by_chipset
 import by_device
 import by_processor
+import by_sweep
 import victim as victims
 
-ATTACKS = by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS
+ATTACKS = by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS + by_sweep.ATTACKS
 SUCCEEDED, STOPPED = "succeeded", "stopped"
-ONLY_REFUSED = "can only be refused"
+WITHOUT_CONTROL = {"refused": "can only be refused", "none": "nothing to break"}
 
 
 def batches(attacks):
@@ -58,7 +59,7 @@ def _one(attack, victim):
 def run(attacks, sides=("control", "protected"), report=lambda line: None):
     """Runs both sides; returns rows {attack, from, protected, control}."""
     rows = {a.name: {"attack": a.name, "from": a.source, "protected": "not run",
-                     "control": ONLY_REFUSED if a.control == "refused" else "not run"} for a in attacks}
+                     "control": WITHOUT_CONTROL.get(a.control, "not run")} for a in attacks}
     for side in sides:
         chosen = [a for a in attacks if side == "protected" or a.control == "stock"]
         for pc, more, group in batches(chosen):
@@ -70,4 +71,4 @@ def run(attacks, sides=("control", "protected"), report=lambda line: None):
 def is_good(row, sides=("control", "protected")):
     """A protected run must be stopped, a control must succeed (or there is none to be had)."""
     return ("protected" not in sides or row["protected"] == STOPPED) and \
-        ("control" not in sides or row["control"] in (SUCCEEDED, ONLY_REFUSED))
+        ("control" not in sides or row["control"] in (SUCCEEDED, *WITHOUT_CONTROL.values()))

@@ -5,7 +5,6 @@ attacker nor Bulkhead can colour it.
 """
 import os
 import re
-import subprocess
 import sys
 import time
 
@@ -18,7 +17,7 @@ PAGE = 4096
 PATTERN = 0x5EC2E7005EC2E700
 REPLY_SECONDS = 60
 EDU = "edu,dma_mask=0xffffffffffffffff"
-SVME = 1 << 12
+SVME, SYSCALLS = 1 << 12, 1  # bits of EFER
 
 
 class Fault(Exception):
@@ -42,8 +41,10 @@ class Victim:
         self.devices = {}
         folder = os.path.join(machine.WORK, f"{name}.files")
         os.makedirs(folder, exist_ok=True)
-        initrd = quick.initrd(os.path.join(folder, "initrd"),
-                              extra={"cases/agent": os.path.join(ROOT, "tests/attack/inside/agent")})
+        extra = {"cases/agent": os.path.join(ROOT, "tests/attack/inside/agent")}
+        for program in ("sweep", "vapic"):
+            extra[f"bin/{program}"] = os.path.join(quick.build_folder(), "tests/attack", program)
+        initrd = quick.initrd(os.path.join(folder, "initrd"), extra=extra)
         boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
                           more=f"panic=0 {more}")
         self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **(pc or {}))
@@ -195,7 +196,3 @@ def line(*acts):
     """The shell line of several acts."""
     return "; ".join(command(*act) for act in acts)
 
-
-def build():
-    """The products under test, compiled."""
-    subprocess.run([os.path.join(ROOT, "tools/build")], check=True)

@@ -1,0 +1,25 @@
+"""Sweeps: thousands of strange acts, after which the hypervisor must still stand and have said nothing.
+
+There is no control: without a hypervisor there is nothing to break.
+"""
+from attack import Attack
+from victim import command
+
+SWEEPS = {
+    "hypercalls": "calls 20000", "cpuid": "cpuid", "msr-reads": "read-msrs", "msr-writes": "write-msrs",
+    "port-reads": "read-ports", "instructions": "instructions 5000",
+}
+
+
+def sweep(words):
+    def act(victim):
+        identity = command("cpuid", 0x40480000)
+        before = victim.shell(identity)
+        victim.shell(f"sweep {words}", 300)
+        # Both processors still answer, the hypervisor still says who it is, and it has not panicked.
+        answers = [victim.shell(command("cpuid", 0x40480000, processor=processor)) for processor in (0, 1)]
+        return answers != [before, before] or "panic" in victim.pc.text().lower()
+    return act
+
+
+ATTACKS = [Attack(f"sweep-{name}", "processor", sweep(words), control="none") for name, words in SWEEPS.items()]
