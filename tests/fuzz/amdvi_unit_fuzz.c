@@ -100,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct iommu iommu;
 	static struct amdvi_unit unit;
-	static const uint32_t offsets[] = {0x00, 0x04, 0x08, 0x0c, 0x18, 0x1c, 0x2000, 0x2008};
+	static const uint32_t offsets[] = {0x00, 0x00, 0x08, 0x08, 0x18, 0x18, 0x2000, 0x2008};
 	const struct iommu_access access = {access_read, access_write, access_relax, NULL};
 	const struct amdvi_unit_memory memory = {linux_read, linux_write, NULL};
 	struct iommu_memory own_memory = {NULL, OWN, OWN_BYTES};
@@ -129,6 +129,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(&place, data + 2, 2);
 		if (data[0] & 1)
 			memcpy(linux_memory + place % (LINUX_BYTES - 8), &value, 8);
+		else if (offsets[data[1] & 7] < AMDVI_UNIT_SHARED_BYTES)
+			unit.window[offsets[data[1] & 7] / 8] = value;
 		else
 			do
 				result = amdvi_unit_write(&unit, offsets[data[1] & 7],

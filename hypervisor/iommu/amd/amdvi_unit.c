@@ -16,21 +16,12 @@
 #define WAIT_STORE	1ull
 #define RUNNING		(AMDVI_CONTROL_ENABLE | AMDVI_CONTROL_COMMANDS)
 
-/* Registers that take writes, and the bits they keep. Everything else ignores them. */
-static const struct {
-	uint32_t offset;
-	uint64_t kept;
-} writable[] = {
-	{AMDVI_DEVICE_TABLE, 0x000ffffffffff1ffull},
-	{AMDVI_COMMAND_BASE, 0x0f0ffffffffff000ull},
-	{AMDVI_EVENT_BASE, 0x0f0ffffffffff000ull},
-	{AMDVI_CONTROL, 0x3fffull}, /* no feature that lies above is offered */
-	{AMDVI_EXCLUSION_BASE, 0x000ffffffffff003ull},
-	{AMDVI_EXCLUSION_LIMIT, 0x000ffffffffff000ull},
-	{AMDVI_COMMAND_HEAD, RING_POINTER},
-	{AMDVI_COMMAND_TAIL, RING_POINTER},
-	{AMDVI_EVENT_HEAD, RING_POINTER},
-	{AMDVI_EVENT_TAIL, RING_POINTER},
+/* Registers whose writes fault and are kept. */
+static const uint16_t pointers[] = {
+	AMDVI_COMMAND_HEAD,
+	AMDVI_COMMAND_TAIL,
+	AMDVI_EVENT_HEAD,
+	AMDVI_EVENT_TAIL,
 };
 
 uint64_t amdvi_unit_register(const struct amdvi_unit *unit, uint32_t offset)
@@ -125,21 +116,11 @@ static enum amdvi_unit_result work(struct amdvi_unit *unit)
 	return AMDVI_UNIT_AGAIN;
 }
 
-static void write_register(struct amdvi_unit *unit, uint32_t offset, uint32_t size_bytes,
-			   uint64_t value)
+static void write_pointer(struct amdvi_unit *unit, uint32_t offset, uint64_t value)
 {
-	uint32_t aligned = offset & ~7u, shift = 8 * (offset & 7);
-	uint64_t mask = size_bytes == 8 ? UINT64_MAX : 0xffffffffull << shift;
-
-	for (size_t i = 0; i < sizeof(writable) / sizeof(writable[0]); i++) {
-		if (writable[i].offset == aligned) {
-			uint64_t old = amdvi_unit_register(unit, aligned);
-
-			set_register(unit, aligned,
-				     ((old & ~mask) | (value << shift & mask)) & writable[i].kept);
-			return;
-		}
-	}
+	for (size_t i = 0; i < sizeof(pointers) / sizeof(pointers[0]); i++)
+		if (pointers[i] == offset)
+			set_register(unit, offset, value & RING_POINTER);
 }
 
 enum amdvi_unit_result amdvi_unit_write(struct amdvi_unit *unit, uint32_t offset,
@@ -153,7 +134,7 @@ enum amdvi_unit_result amdvi_unit_write(struct amdvi_unit *unit, uint32_t offset
 		return AMDVI_UNIT_DONE;
 	while (__atomic_test_and_set(&unit->lock, __ATOMIC_ACQUIRE))
 		access->relax(access->context);
-	write_register(unit, offset, size_bytes, value);
+	write_pointer(unit, offset, value);
 	result = work(unit);
 	__atomic_clear(&unit->lock, __ATOMIC_RELEASE);
 	return result;

@@ -10,8 +10,10 @@
  * ignored: devices stay with the one I/O table. Linux has to run with iommu=pt, and finds unit and
  * devices by the firmware's unchanged IVRS.
  *
- * Reads of the registers cost nothing: the window shows a read-only page of the hypervisor's. Writes
- * fault and come here.
+ * The window shows memory of the hypervisor's that holds nothing else, so reads cost no exit. Its first
+ * page (bases, CONTROL) is plain shared memory: what Linux writes there takes effect with the next
+ * command, as on a real unit, and is read once and checked then. The page with the ring pointers is
+ * read-only: a write faults and comes here. The other two are read-only and stay zero.
  */
 #ifndef HYPERVISOR_IOMMU_AMD_AMDVI_UNIT_H
 #define HYPERVISOR_IOMMU_AMD_AMDVI_UNIT_H
@@ -36,6 +38,9 @@ enum amdvi_unit_result {
 	AMDVI_UNIT_AGAIN, /* work is left: let the processor execute the same write again */
 	AMDVI_UNIT_FAILED, /* the real unit does not answer: stop the machine */
 };
+
+/** The page of the window that the service domain writes directly. */
+#define AMDVI_UNIT_SHARED_BYTES 4096u
 
 /** Work that one write has begun and the next one continues. */
 enum amdvi_unit_work {
@@ -62,8 +67,8 @@ struct amdvi_unit {
 /**
  * Prepares the emulated unit of a real one. The iommu runs with IOMMU_INTERRUPTS_CHECKED.
  *
- * index: of the real unit. Map the AMDVI_WINDOW_BYTES at amdvi_unit_shadow() read-only over the real
- * window, in the nested table only.
+ * index: of the real unit. The caller maps the AMDVI_WINDOW_BYTES at amdvi_unit_shadow() over the real
+ * window, for processors only: the first page writable, the other three read-only.
  */
 void amdvi_unit_init(struct amdvi_unit *unit, struct iommu *iommu, uint32_t index,
 		     const struct amdvi_unit_memory *memory);
@@ -72,10 +77,10 @@ void amdvi_unit_init(struct amdvi_unit *unit, struct iommu *iommu, uint32_t inde
 uint64_t amdvi_unit_shadow(const struct iommu *iommu, uint32_t index);
 
 /**
- * A write by the service domain into the window.
+ * A write by the service domain into the window that faulted.
  *
- * offset: below AMDVI_WINDOW_BYTES; size_bytes: 1, 2, 4 or 8; a write that is not 4 or 8 bytes wide and
- * aligned is ignored. Does a bounded amount of work (about 4000 instructions); any processor.
+ * offset: from the window's start; size_bytes: 1, 2, 4 or 8. Anything but an aligned write, 4 or 8 bytes
+ * wide, to a ring pointer is ignored. Does a bounded amount of work (about 4000 instructions); any processor.
  */
 enum amdvi_unit_result amdvi_unit_write(struct amdvi_unit *unit, uint32_t offset,
 					uint32_t size_bytes, uint64_t value)

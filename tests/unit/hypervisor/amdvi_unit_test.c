@@ -68,12 +68,16 @@ static uint64_t get(uint64_t address)
 	return value;
 }
 
-/* Executes a write as a processor would: again and again until it is done. */
+/* Executes a write as a processor would: into the shared page, or again and again until it is done. */
 static void write_wide(uint32_t offset, uint32_t size, uint64_t value)
 {
 	enum amdvi_unit_result result;
 
 	turns = 0;
+	if (offset < AMDVI_UNIT_SHARED_BYTES) {
+		memcpy((uint8_t *)unit.window + offset, &value, size);
+		return;
+	}
 	do {
 		accesses = 0;
 		result = amdvi_unit_write(&unit, offset, size, value);
@@ -340,14 +344,23 @@ static void only_the_offered_features_show_and_odd_writes_do_nothing(void **stat
 
 	assert_int_equal(unit.window[AMDVI_FEATURES / 8], AMDVI_FEATURE_INVALIDATE_ALL);
 	memcpy(before, unit.window, sizeof(before));
-	write_wide(AMDVI_FEATURES, 8, UINT64_MAX);
 	write_wide(AMDVI_STATUS, 8, UINT64_MAX);
-	write_wide(AMDVI_CONTROL, 1, 0);
-	write_wide(AMDVI_CONTROL, 2, 0);
-	write_wide(AMDVI_CONTROL + 2, 4, UINT32_MAX);
+	write_wide(AMDVI_COMMAND_TAIL, 1, 16);
+	write_wide(AMDVI_COMMAND_TAIL, 2, 16);
+	write_wide(AMDVI_COMMAND_TAIL + 2, 4, UINT32_MAX);
+	write_wide(AMDVI_COMMAND_TAIL + 4, 4, UINT32_MAX);
 	write_wide(0x3ff8, 8, UINT64_MAX);
 	write_wide(AMDVI_WINDOW_BYTES, 8, UINT64_MAX);
 	assert_memory_equal(before, unit.window, sizeof(before));
+}
+
+static void nonsense_in_the_shared_page_stops_the_ring_at_most(void **state)
+{
+	memset(unit.window, 0xff, AMDVI_UNIT_SHARED_BYTES);
+	write_wide(AMDVI_COMMAND_TAIL, 4, tail + 16);
+	write_wide(AMDVI_COMMAND_TAIL, 8, UINT64_MAX);
+	assert_int_equal(fixed(DEVICE, 5), FAKE_BLOCKED);
+	assert_null(fake.complaint);
 }
 
 static void a_dead_real_unit_is_not_hidden(void **state)
@@ -381,6 +394,7 @@ int main(void)
 		TEST(tables_run_out_without_harm_and_come_back),
 		TEST(invalidate_all_finds_every_device),
 		TEST(only_the_offered_features_show_and_odd_writes_do_nothing),
+		TEST(nonsense_in_the_shared_page_stops_the_ring_at_most),
 		TEST(a_dead_real_unit_is_not_hidden),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
