@@ -74,7 +74,8 @@ def icr_init(victim):
 
 
 def icr_init_and_start(victim):
-    """Processor 1 is reset and started at 7000h, where it halts: a processor outside the hypervisor."""
+    """Processor 1, which Linux gave up, is reset and started at 7000h, where it halts: outside the hypervisor."""
+    victim.shell("echo 0 >/sys/devices/system/cpu/cpu1/online")
     victim.write_bytes(0x7000, b"\xf4\xeb\xfd")  # hlt; jmp back
     victim.fire(line(("mmiow", ICR_LOW, 4, ALL_OTHERS | INIT_ASSERT), ("mmiow", ICR_LOW, 4, ALL_OTHERS | 0x4607),
                      ("mmiow", ICR_LOW, 4, ALL_OTHERS | 0x4607)))

@@ -16,6 +16,7 @@ import quick  # noqa: E402
 PAGE = 4096
 PATTERN = 0x5EC2E7005EC2E700
 REPLY_SECONDS = 60
+GARBLED = "99"
 EDU = "edu,dma_mask=0xffffffffffffffff"
 SVME, SYSCALLS = 1 << 12, 1  # bits of EFER
 
@@ -63,18 +64,20 @@ class Victim:
 
     def shell(self, line, seconds=REPLY_SECONDS):
         """Runs a shell line in the service domain and returns its output; raises Gone if no answer comes."""
-        self.number += 1
-        self.pc.send(f"{self.number} {line}\n")
-        try:
-            found = self.pc.wait(rf"#BH# reply {self.number} (\d+) (.*)", seconds)
-        except machine.MachineError as error:
-            raise Gone(str(error)) from error
-        return found.group(2).rstrip("|")
+        for _ in range(3):
+            self.fire(line)
+            try:
+                found = self.pc.wait(rf"#BH# reply {self.number} (\d+) ?(.*)", seconds)
+            except machine.MachineError as error:
+                raise Gone(str(error)) from error
+            if found.group(1) != GARBLED:
+                return found.group(2).rstrip("|")
+        raise Gone("the serial port loses characters")
 
     def fire(self, line):
         """Runs a shell line that may well be the attacker's last."""
         self.number += 1
-        self.pc.send(f"{self.number} {line}\n")
+        self.pc.send(f"{self.number} {len(line)} {line}\n")
 
     def ring0(self, *words, processor=0):
         """One act at CPL 0; numbers are given as int. Returns the value, or raises Fault."""
@@ -83,7 +86,7 @@ class Victim:
         if fault:
             raise Fault(int(fault.group(1)))
         if not re.match(r"^[0-9a-f]+( |$)", text):
-            raise Gone(f"ring0 {words}: {text}")
+            raise Gone(f"ring0 {words}: no answer but '{text}'")
         return int(text.split()[0], 16)
 
     def acts(self, *acts):

@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 	number = (uint32_t)strtoul(argv[2], NULL, 16);
 	rom = mmap((void *)(uintptr_t)PLACE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
 		   MAP_SHARED | MAP_FIXED, memory, PLACE);
-	if (memory < 0 || rom == MAP_FAILED || ioperm(0x7e, 1, 1) < 0) {
+	if (memory < 0 || rom == MAP_FAILED || ioperm(0x7e, 2, 1) < 0) {
 		perror("vapic");
 		return 1;
 	}
