@@ -4,17 +4,19 @@
 shell script of tests/machine/inside/cases, or whatever `extra` adds.
 """
 import glob
-import importlib.machinery
-import importlib.util
 import os
 import subprocess
 
 import pc
+import bootfile
 import initrd as ramdisk  # image/initrd.py: pc has put image/ on the path
 
 INSIDE = os.path.join(pc.ROOT, "tests/machine/inside")
 MODULES = ["nvme", "e1000e", "xhci_pci", "usbhid", "hid_generic", "evdev", "msr", "cpuid", "vfat", "nls_cp437", "nls_ascii",
            "efivarfs", "af_packet"]
+BOOT_PATH = "EFI/BOOT/BOOTX64.EFI"  # what firmware starts from a disk it was told nothing about
+# The tests' firmware has neither Secure Boot nor a TPM unless a row says so.
+SETTINGS = {"log": "info", "if-unverified": "continue"}
 COMMAND_LINE = "console=ttyS0,115200 loglevel=5 printk.devkmsg=on panic=-1 no_timer_check"
 
 
@@ -72,15 +74,10 @@ def boot(how, folder, cases=(), *, series="6.1", after="poweroff", more="", init
     if how == "bare-direct":
         return pc.Direct(kernel, ram, line)
     if how == "bare-uefi":
-        uki = load_command("image/uki").join(os.path.join(folder, "linux.efi"), kernel, ram, line)
-        return pc.Uefi({"EFI/BOOT/BOOTX64.EFI": uki})
+        return pc.Uefi({BOOT_PATH: bootfile.unified_kernel(os.path.join(folder, "boot.efi"), kernel, ram, line)})
+    if how == "uefi":
+        program = os.path.join(build_folder(), "hypervisor/bulkhead.efi")
+        settings = dict(SETTINGS, **(configuration or {}))
+        return pc.Uefi({BOOT_PATH: bootfile.bulkhead(os.path.join(folder, "boot.efi"), program, kernel, ram, line,
+                                                     settings)})
     raise ValueError(f"no way to boot called '{how}'")
-
-
-def load_command(path):
-    """Imports one of the project's Python commands, which have no .py ending, as a module."""
-    loader = importlib.machinery.SourceFileLoader(os.path.basename(path), os.path.join(pc.ROOT, path))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
