@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory functions that compilers call by themselves in freestanding code (GCC manual, 2.1).
+ */
+#include <stddef.h>
+
+void *memcpy(void *to, const void *from, size_t size);
+void *memmove(void *to, const void *from, size_t size);
+void *memset(void *to, int value, size_t size);
+int memcmp(const void *one, const void *other, size_t size);
+
+void *memcpy(void *to, const void *from, size_t size)
+{
+	void *target = to;
+
+	__asm__ volatile("rep movsb" : "+D"(target), "+S"(from), "+c"(size) : : "memory");
+	return to;
+}
+
+void *memmove(void *to, const void *from, size_t size)
+{
+	unsigned char *target = to;
+	const unsigned char *source = from;
+
+	if (target <= source || target >= source + size)
+		return memcpy(to, from, size);
+	while (size > 0) {
+		size--;
+		target[size] = source[size];
+		__asm__ volatile("" : : : "memory"); /* or this loop becomes a call of memmove */
+	}
+	return to;
+}
+
+void *memset(void *to, int value, size_t size)
+{
+	void *target = to;
+
+	__asm__ volatile("rep stosb" : "+D"(target), "+c"(size) : "a"(value) : "memory");
+	return to;
+}
+
+int memcmp(const void *one, const void *other, size_t size)
+{
+	const unsigned char *a = one, *b = other;
+
+	for (size_t i = 0; i < size; i++)
+		if (a[i] != b[i])
+			return a[i] < b[i] ? -1 : 1;
+	return 0;
+}
