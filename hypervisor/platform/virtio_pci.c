@@ -167,6 +167,8 @@ static void queue_write(struct virtio_device *device, uint32_t offset, uint32_t 
 	switch (offset) {
 	case COMMON_QUEUE_VECTOR:
 		queue->vector = value < device->queue_count + 1u ? (uint16_t)value : VIRTIO_NO_VECTOR;
+		if (queue->vector != VIRTIO_NO_VECTOR && device->owner->vector_changed)
+			device->owner->vector_changed(device, queue->vector);
 		return;
 	case COMMON_QUEUE_ENABLE:
 		if (value == 1)
@@ -464,6 +466,15 @@ void virtio_pci_set_config(struct virtio_device *device, const void *config)
 	device->config_generation++;
 }
 
+bool virtio_pci_vector_message(const struct virtio_device *device, unsigned int vector,
+			       struct virtio_message *message)
+{
+	if (is_masked(device, vector))
+		return false;
+	*message = (struct virtio_message){ device->vectors[vector].address, device->vectors[vector].data };
+	return true;
+}
+
 bool virtio_pci_interrupt(struct virtio_device *device, int queue, struct virtio_message *message)
 {
 	uint16_t vector = queue < 0 ? device->config_vector : device->queues[queue].vector;
@@ -471,21 +482,19 @@ bool virtio_pci_interrupt(struct virtio_device *device, int queue, struct virtio
 	device->isr |= queue < 0 ? ISR_CONFIG : ISR_QUEUE;
 	if (vector == VIRTIO_NO_VECTOR)
 		return false;
-	if (is_masked(device, vector)) {
+	if (!virtio_pci_vector_message(device, vector, message)) {
 		device->pending |= 1u << vector;
 		return false;
 	}
-	*message = (struct virtio_message){ device->vectors[vector].address, device->vectors[vector].data };
 	return true;
 }
 
 bool virtio_pci_take_pending(struct virtio_device *device, struct virtio_message *message)
 {
 	for (unsigned int vector = 0; vector <= device->queue_count; vector++) {
-		if (!(device->pending & 1u << vector) || is_masked(device, vector))
+		if (!(device->pending & 1u << vector) || !virtio_pci_vector_message(device, vector, message))
 			continue;
 		device->pending &= ~(1u << vector);
-		*message = (struct virtio_message){ device->vectors[vector].address, device->vectors[vector].data };
 		return true;
 	}
 	return false;

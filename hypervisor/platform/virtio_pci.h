@@ -112,6 +112,10 @@ bool virtio_pci_interrupt(struct virtio_device *device, int queue, struct virtio
 /** Takes one pending interrupt whose vector is no longer masked. Returns false if there is none. */
 bool virtio_pci_take_pending(struct virtio_device *device, struct virtio_message *message);
 
+/** Fills @message with a vector's message. Returns false, and leaves it alone, while the vector is masked. */
+bool virtio_pci_vector_message(const struct virtio_device *device, unsigned int vector,
+			       struct virtio_message *message);
+
 /** Says that the device cannot go on without a reset (2.1.2): a broken queue or a dead backend. */
 void virtio_pci_needs_reset(struct virtio_device *device);
 

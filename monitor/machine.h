@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One guest's virtual platform, as the monitor holds it: configuration, memory, processors, buses, devices.
+ *
+ * All emulated devices are touched under one lock (machine_lock): a guest has few exits that reach the monitor, and a
+ * platform with one lock has no lock order to get wrong.
+ */
+#ifndef BULKHEAD_MONITOR_MACHINE_H
+#define BULKHEAD_MONITOR_MACHINE_H
+
+#include "config.h"
+#include "ram.h"
+#include "serial.h"
+
+#include <pci.h>
+#include <virtio_pci.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* The guest's address map: RAM from 0 up to the PCI hole, the rest from 4 GiB. */
+#define MACHINE_PCI_HOLE       0xc0000000ull
+#define MACHINE_PCI_HOLE_END   0xe0000000ull
+#define MACHINE_ECAM	       0xe0000000ull
+#define MACHINE_IOAPIC	       0xfec00000ull
+#define MACHINE_LAPIC	       0xfee00000ull
+#define MACHINE_PCI_HIGH       0x4000000000ull
+#define MACHINE_PCI_HIGH_BYTES 0x100000000ull
+
+/* Ports of the power management block (ACPI 6.4, 4.8.3). */
+#define MACHINE_PM_EVENT   0x600u
+#define MACHINE_PM_CONTROL 0x604u
+#define MACHINE_PM_TIMER   0x608u
+#define MACHINE_RESET_PORT 0xcf9u
+#define MACHINE_SCI	   9u
+#define MACHINE_S5_TYPE	   5u
+
+/** Why a machine stopped; also the exit status of its process. */
+enum machine_end {
+	MACHINE_RUNNING = -1,
+	MACHINE_OFF = 0,    /**< the guest switched itself off */
+	MACHINE_ERROR = 1,  /**< something went wrong; the log says what */
+	MACHINE_RESET = 64, /**< the guest reset itself: launch it again */
+	MACHINE_STOPPED = 65, /**< stopped or killed through the control socket */
+};
+
+struct block_device;
+
+struct machine {
+	const struct config *config;
+	struct memory ram;
+	int kvm_fd, vm_fd;
+	unsigned int processor_count;
+	struct processor *processors;
+
+	pthread_mutex_t lock;
+	struct pci_bus pci;
+	struct serial serial;
+	uint8_t rtc_index;
+	uint16_t pm_enable;
+	struct block_device *disks[CONFIG_DISKS_MAX];
+
+	pthread_cond_t changed;	 /**< with lock: paused or end changed */
+	bool paused;
+	unsigned int running;	 /**< processors inside KVM_RUN or about to enter it */
+	enum machine_end end;
+	atomic_uint_fast64_t exits; /**< that reached the monitor */
+};
+
+/** Asks every processor to leave the guest and the machine to end; the first reason wins. Takes no lock. */
+void machine_end(struct machine *machine, enum machine_end reason);
+
+/** Raises (and lowers) an interrupt line of the I/O APIC. */
+void machine_set_line(struct machine *machine, unsigned int line, bool level);
+
+/** Port access of 1, 2 or 4 bytes, with the machine's lock held. */
+uint32_t machine_port_read(struct machine *machine, uint16_t port, uint32_t size_bytes);
+void machine_port_write(struct machine *machine, uint16_t port, uint32_t size_bytes, uint32_t value);
+
+/** Memory access outside RAM of 1 to 8 bytes, with the machine's lock held. Nothing there: ones, or lost. */
+uint64_t machine_mmio_read(struct machine *machine, uint64_t address, uint32_t size_bytes);
+void machine_mmio_write(struct machine *machine, uint64_t address, uint32_t size_bytes, uint64_t value);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * monitor: runs one guest from one configuration file.
+ *
+ * The first process only supervises: each launch of the guest is a child of its own, so that a guest's reset is a new
+ * launch with nothing left over, and the child's sandbox never has to be undone.
+ */
+#include "block.h"
+#include "console.h"
+#include "control.h"
+#include "kvm.h"
+#include "linux_boot.h"
+#include "listen.h"
+#include "sandbox.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define FIRST_DISK_SLOT 1u
+#define ERROR_BYTES	512u
+
+static const char help_text[] =
+	"Usage: monitor [--device FILE] [--check] CONFIGURATION\n"
+	"\n"
+	"Runs one guest as its configuration file says and ends with it: 0 the guest switched itself off,\n"
+	"65 it was stopped through its control socket, 1 something went wrong. A reset launches it anew.\n"
+	"  --device FILE   the KVM device (default /dev/kvm: Linux's KVM, or Bulkhead's driver)\n"
+	"  --check         only read the configuration and say what is wrong with it\n"
+	"\n"
+	"Keys of the file (\"key = value\", # comments): name, memory (512M, 2G), processors (1-16), kernel, initrd,\n"
+	"command-line, console (stdio, or a socket), control (a socket), disk (a vhost-user-blk socket; up to 8).\n";
+
+static struct machine machine;
+static struct console console;
+static int stop_pipe[2];
+
+static void serial_output(void *context, uint8_t character)
+{
+	(void)context;
+	console_output(&console, character);
+}
+
+static void serial_line(void *context, bool level)
+{
+	(void)context;
+	machine_set_line(&machine, SERIAL_LINE, level);
+}
+
+/** The Q35 host bridge: what a kernel finds at 00:00.0. It does nothing here. */
+static void add_host_bridge(void)
+{
+	static const struct pci_identity identity = { .vendor = 0x8086, .device = 0x29c0, .class_code = 0x060000 };
+	static struct pci_function bridge;
+
+	pci_init(&bridge, &identity);
+	machine.pci.functions[0] = &bridge;
+}
+
+static bool set_up(const struct config *config, const char *device, char *error)
+{
+	uint64_t entry;
+	int status;
+
+	machine = (struct machine){
+		.config = config,
+		.kvm_fd = -1,
+		.vm_fd = -1,
+		.end = MACHINE_RUNNING,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER,
+		.serial = { .output = serial_output, .set_line = serial_line },
+	};
+	serial_reset(&machine.serial);
+	add_host_bridge();
+	status = ram_create(&machine.ram, config->memory_bytes, MACHINE_PCI_HOLE);
+	if (status) {
+		snprintf(error, ERROR_BYTES, "%s: memory: %s", config->name, strerror(-status));
+		return false;
+	}
+	if (!kvm_create(&machine, device, error, ERROR_BYTES) ||
+	    !linux_boot_load(&machine.ram, config, &entry, error, ERROR_BYTES))
+		return false;
+	status = linux_boot_registers(machine.processors[0].fd, entry);
+	if (status) {
+		snprintf(error, ERROR_BYTES, "%s: setting registers: %s", config->name, strerror(-status));
+		return false;
+	}
+	for (unsigned int i = 0; i < config->disk_count; i++) {
+		machine.disks[i] = block_create(&machine, FIRST_DISK_SLOT + i, config->disks[i].socket, error,
+						ERROR_BYTES);
+		if (!machine.disks[i])
+			return false;
+	}
+	return true;
+}
+
+/** Gives typed characters to the serial port, as many as it has room for. */
+static void pass_input(void)
+{
+	uint8_t typed[256];
+	size_t count;
+
+	if (machine.serial.input_count > SERIAL_INPUT_BYTES - sizeof(typed))
+		return;
+	count = console_input(&console, typed, sizeof(typed));
+	pthread_mutex_lock(&machine.lock);
+	(void)serial_input(&machine.serial, typed, count);
+	pthread_mutex_unlock(&machine.lock);
+}
+
+/** Serves console, control socket and backends' deaths until the machine ends. */
+static void serve(int control_fd)
+{
+	int connection = -1;
+
+	while (machine.end == MACHINE_RUNNING) {
+		struct pollfd fds[5 + CONFIG_DISKS_MAX] = {
+			{ .fd = stop_pipe[0], .events = POLLIN },
+			{ .fd = console.input_fd, .events = POLLIN },
+			{ .fd = console.listen_fd, .events = POLLIN },
+			{ .fd = control_fd, .events = POLLIN },
+			{ .fd = connection, .events = POLLIN },
+		};
+
+		for (unsigned int i = 0; i < machine.config->disk_count; i++)
+			fds[5 + i] = (struct pollfd){ .fd = block_backend_fd(machine.disks[i]), .events = POLLRDHUP };
+		if (poll(fds, 5 + machine.config->disk_count, -1) < 0 && errno != EINTR)
+			break;
+		if (fds[0].revents)
+			break;
+		if (fds[1].revents)
+			pass_input();
+		if (fds[2].revents)
+			console_accept(&console);
+		if (fds[3].revents && connection < 0)
+			connection = accept4(control_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (connection >= 0 && fds[4].revents && !control_serve(&machine, connection)) {
+			close(connection);
+			connection = -1;
+		}
+		for (unsigned int i = 0; i < machine.config->disk_count; i++) {
+			if (!(fds[5 + i].revents & (POLLRDHUP | POLLHUP | POLLERR)))
+				continue;
+			fprintf(stderr, "monitor: %s: the backend went away; the guest's disk is gone until it resets\n",
+				machine.config->disks[i].socket);
+			pthread_mutex_lock(&machine.lock);
+			block_backend_died(machine.disks[i]);
+			pthread_mutex_unlock(&machine.lock);
+		}
+	}
+}
+
+static void *wait_for_end(void *argument)
+{
+	(void)argument;
+	kvm_wait(&machine);
+	(void)!write(stop_pipe[1], "", 1);
+	return NULL;
+}
+
+/** One launch of the guest, in a process of its own. Returns its exit status. */
+static int launch(const struct config *config, const char *device)
+{
+	char error[ERROR_BYTES];
+	int control_fd = -1, status;
+	pthread_t waiter;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no guest without its supervisor */
+	if (!set_up(config, device, error)) {
+		fprintf(stderr, "monitor: %s\n", error);
+		return MACHINE_ERROR;
+	}
+	status = console_open(&console, config->console);
+	if (!status && config->control) {
+		control_fd = listen_unix(config->control);
+		status = control_fd < 0 ? control_fd : 0;
+	}
+	if (status) {
+		fprintf(stderr, "monitor: %s: console and control sockets: %s\n", config->name, strerror(-status));
+		return MACHINE_ERROR;
+	}
+	if (pipe(stop_pipe))
+		return MACHINE_ERROR;
+	status = sandbox_enter();
+	if (!status)
+		status = kvm_start(&machine);
+	if (!status)
+		status = -pthread_create(&waiter, NULL, wait_for_end, NULL);
+	if (status) {
+		fprintf(stderr, "monitor: %s: starting: %s\n", config->name, strerror(-status));
+		return MACHINE_ERROR;
+	}
+	serve(control_fd);
+	pthread_join(waiter, NULL);
+	for (unsigned int i = 0; i < config->disk_count; i++)
+		block_destroy(machine.disks[i]);
+	console_close(&console);
+	return machine.end;
+}
+
+/** A raw terminal for the guest, put back when the supervisor ends. */
+static void make_raw(struct termios *saved)
+{
+	struct termios raw;
+
+	if (tcgetattr(STDIN_FILENO, saved))
+		return;
+	raw = *saved;
+	cfmakeraw(&raw);
+	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+}
+
+static int supervise(const struct config *config, const char *device)
+{
+	bool raw = (!config->console || !strcmp(config->console, "stdio")) && isatty(STDIN_FILENO);
+	struct termios saved;
+	int status;
+
+	if (raw)
+		make_raw(&saved);
+	do {
+		pid_t child = fork();
+
+		if (child == 0)
+			_exit(launch(config, device));
+		if (child < 0 || waitpid(child, &status, 0) < 0) {
+			fprintf(stderr, "monitor: %s: %s\n", config->name, strerror(errno));
+			status = MACHINE_ERROR << 8;
+		} else if (WIFSIGNALED(status)) {
+			fprintf(stderr, "monitor: %s: its process died of signal %d (%s)\n", config->name,
+				WTERMSIG(status), strsignal(WTERMSIG(status)));
+			status = MACHINE_ERROR << 8;
+		}
+	} while (WEXITSTATUS(status) == MACHINE_RESET);
+	if (raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	return WEXITSTATUS(status);
+}
+
+int main(int argc, char **argv)
+{
+	const char *device = "/dev/kvm", *file = NULL;
+	struct config config;
+	char error[ERROR_BYTES];
+	bool check = false;
+	int status;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			fputs(help_text, stdout);
+			return 0;
+		}
+		if (!strcmp(argv[i], "--check")) {
+			check = true;
+		} else if (!strcmp(argv[i], "--device") && i + 1 < argc) {
+			device = argv[++i];
+		} else if (argv[i][0] != '-' && !file) {
+			file = argv[i];
+		} else {
+			fprintf(stderr, "monitor: %s: not understood; see monitor --help\n", argv[i]);
+			return 2;
+		}
+	}
+	if (!file) {
+		fputs(help_text, stderr);
+		return 2;
+	}
+	if (!config_load(&config, file, error, sizeof(error))) {
+		fprintf(stderr, "monitor: %s\n", error);
+		config_free(&config);
+		return 2;
+	}
+	status = check ? 0 : supervise(&config, device);
+	config_free(&config);
+	return status;
+}

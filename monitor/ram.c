@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shared guest RAM; see ram.h.
+ */
+#include "ram.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int ram_create(struct memory *ram, uint64_t size_bytes, uint64_t low_limit)
+{
+	*ram = (struct memory){
+		.size_bytes = size_bytes,
+		.low_bytes = size_bytes < low_limit ? size_bytes : low_limit,
+	};
+	ram->high_bytes = size_bytes - ram->low_bytes;
+	ram->fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (ram->fd < 0 || ftruncate(ram->fd, (off_t)size_bytes))
+		return -errno;
+	ram->bytes = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ram->fd, 0);
+	if (ram->bytes == MAP_FAILED) {
+		ram->bytes = NULL;
+		return -errno;
+	}
+	(void)madvise(ram->bytes, size_bytes, MADV_HUGEPAGE); /* a wish; kernels without it say no */
+	return 0;
+}
+
+void ram_destroy(struct memory *ram)
+{
+	if (ram->bytes)
+		munmap(ram->bytes, ram->size_bytes);
+	if (ram->fd >= 0)
+		close(ram->fd);
+	*ram = (struct memory){ .fd = -1 };
+}
+
+void *ram_at(struct memory *ram, uint64_t address, uint64_t size_bytes)
+{
+	if (address < ram->low_bytes && size_bytes <= ram->low_bytes - address)
+		return ram->bytes + address;
+	if (address >= RAM_HIGH_START && address - RAM_HIGH_START < ram->high_bytes &&
+	    size_bytes <= ram->high_bytes - (address - RAM_HIGH_START))
+		return ram->bytes + ram->low_bytes + (address - RAM_HIGH_START);
+	return NULL;
+}
+
+bool memory_read(struct memory *memory, uint64_t address, void *to, uint32_t size_bytes)
+{
+	const void *from = ram_at(memory, address, size_bytes);
+
+	if (from)
+		memcpy(to, from, size_bytes);
+	return from;
+}
+
+bool memory_write(struct memory *memory, uint64_t address, const void *from, uint32_t size_bytes)
+{
+	void *to = ram_at(memory, address, size_bytes);
+
+	if (to)
+		memcpy(to, from, size_bytes);
+	return to;
+}
+
+bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, uint64_t from_address,
+		 uint32_t size_bytes)
+{
+	const void *source = ram_at(from, from_address, size_bytes);
+	void *target = ram_at(to, to_address, size_bytes);
+
+	if (!source || !target)
+		return false;
+	memmove(target, source, size_bytes);
+	return true;
+}
