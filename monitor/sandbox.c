@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 static const int allowed[] = {
 	/* the guest, its backends, its console */
@@ -27,6 +28,8 @@ int sandbox_enter(void)
 	scmp_filter_ctx filter;
 	int status = 0;
 
+	/* The C library reads the time zone at the first conversion of a time; there are no files afterwards. */
+	tzset();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
 	filter = seccomp_init(SCMP_ACT_KILL_PROCESS);

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The monitor's parts that need no KVM: configuration, serial port, ACPI tables, RAM.
+ */
+#include "acpi_tables.h"
+#include "config.h"
+#include "machine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void a_good_configuration_is_read(void **state)
+{
+	struct config config;
+	char error[256];
+
+	(void)state;
+	assert_true(config_parse(&config,
+				 "# a guest\n name = work \nmemory=512M\nprocessors = 2\nkernel = /vmlinuz\n"
+				 "command-line = a=b c\ndisk=/one\n\ndisk = /two",
+				 "f", error, sizeof(error)));
+	assert_string_equal(config.name, "work");
+	assert_true(config.memory_bytes == 512ull << 20);
+	assert_int_equal(config.processors, 2);
+	assert_string_equal(config.command_line, "a=b c");
+	assert_int_equal(config.disk_count, 2);
+	assert_string_equal(config.disks[1].socket, "/two");
+	config_free(&config);
+	assert_true(config_parse(&config, "name=a\nkernel=b\nmemory=2G", "f", error, sizeof(error)));
+	assert_int_equal(config.processors, 1);
+	config_free(&config);
+}
+
+static void a_wrong_configuration_is_named_by_line(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} wrong[] = {
+		{ "name=a\nmemory=513M", "f:2: memory must be" },
+		{ "memory=32M", "f:1: memory must be" },
+		{ "memory=512", "f:1: memory must be" },
+		{ "memory=512MM", "f:1: memory must be" },
+		{ "memory=x", "f:1: memory must be" },
+		{ "memory=99999999999999999999G", "f:1: memory must be" },
+		{ "memory=99999999999G", "f:1: memory must be" },
+		{ "memory=512M\nmemory=512M", "f:2: memory is given twice" },
+		{ "processors=0", "f:1: processors must be" },
+		{ "processors=17", "f:1: processors must be" },
+		{ "processors=1\nprocessors=1", "f:2: processors is given twice" },
+		{ "name=a\nname=b", "f:2: name is given twice" },
+		{ "nmae=a", "f:1: nmae is not a key" },
+		{ "name", "f:1: name is no" },
+		{ "name=", "f:1: name has no value" },
+		{ "disk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a", "f:9: disk is given more" },
+		{ "", "f: name is missing" },
+		{ "name=a\nkernel=b", "f: memory is missing" },
+		{ "name=a\nmemory=512M", "f: kernel is missing" },
+	};
+	struct config config;
+	char error[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_false(config_parse(&config, wrong[i].text, "f", error, sizeof(error)));
+		assert_memory_equal(error, wrong[i].message, strlen(wrong[i].message));
+		config_free(&config);
+	}
+	assert_false(config_load(&config, "/nonexistent/guest.conf", error, sizeof(error)));
+	assert_string_equal(error, "/nonexistent/guest.conf: No such file or directory");
+	assert_false(config_load(&config, "/dev/zero", error, sizeof(error)));
+	assert_non_null(strstr(error, "longer than"));
+}
+
+static struct {
+	char output[64];
+	size_t output_count;
+	bool line;
+} seen;
+
+static void on_output(void *context, uint8_t character)
+{
+	(void)context;
+	seen.output[seen.output_count++ % sizeof(seen.output)] = (char)character;
+}
+
+static void on_line(void *context, bool level)
+{
+	(void)context;
+	seen.line = level;
+}
+
+static void a_serial_driver_can_send_receive_and_wait(void **state)
+{
+	struct serial serial = { .output = on_output, .set_line = on_line };
+	uint8_t much[SERIAL_INPUT_BYTES + 10] = { 0 };
+
+	(void)state;
+	memset(&seen, 0, sizeof(seen));
+	serial_reset(&serial);
+	serial_write(&serial, 3, 0x83);
+	serial_write(&serial, 0, 1);
+	serial_write(&serial, 1, 0);
+	assert_int_equal(serial_read(&serial, 0), 1);
+	assert_int_equal(serial_read(&serial, 1), 0);
+	serial_write(&serial, 3, 3);
+	assert_int_equal(serial_read(&serial, 3), 3);
+	serial_write(&serial, 7, 0x5a);
+	assert_int_equal(serial_read(&serial, 7), 0x5a);
+	/* Loop-back: RTS and OUT2 come back as CTS and carrier, data as input. */
+	serial_write(&serial, 4, 0x1a);
+	assert_int_equal(serial_read(&serial, 6), 0x90);
+	serial_write(&serial, 0, 'L');
+	assert_int_equal(seen.output_count, 0);
+	assert_int_equal(serial_read(&serial, 0), 'L');
+	serial_write(&serial, 4, 0x0b);
+	assert_int_equal(serial_read(&serial, 6), 0xb0);
+	serial_write(&serial, 0, 'x');
+	assert_int_equal(seen.output[0], 'x');
+	/* Interrupts: transmitter first, acknowledged by reading; input as long as there is some. */
+	serial_write(&serial, 1, 3);
+	assert_true(seen.line);
+	assert_int_equal(serial_read(&serial, 2), 0xc2);
+	assert_false(seen.line);
+	assert_int_equal(serial_read(&serial, 2), 0xc1);
+	assert_int_equal(serial_input(&serial, (const uint8_t *)"ab", 2), 2);
+	assert_true(seen.line);
+	assert_int_equal(serial_read(&serial, 2), 0xc4);
+	assert_int_equal(serial_read(&serial, 5), 0x61);
+	assert_int_equal(serial_read(&serial, 0), 'a');
+	assert_int_equal(serial_read(&serial, 0), 'b');
+	assert_false(seen.line);
+	assert_int_equal(serial_read(&serial, 5), 0x60);
+	/* Without OUT2 nothing is raised, as on a PC. */
+	serial_write(&serial, 4, 0);
+	assert_int_equal(serial_input(&serial, much, sizeof(much)), SERIAL_INPUT_BYTES);
+	assert_false(seen.line);
+}
+
+static uint8_t sum(const uint8_t *bytes, size_t size)
+{
+	uint8_t total = 0;
+
+	while (size--)
+		total = (uint8_t)(total + *bytes++);
+	return total;
+}
+
+static uint64_t number(const uint8_t *bytes, unsigned int size)
+{
+	uint64_t value = 0;
+
+	while (size--)
+		value = value << 8 | bytes[size];
+	return value;
+}
+
+static void acpi_tables_point_at_each_other_and_sum_to_zero(void **state)
+{
+	const uint64_t address = 0xe0000;
+	uint8_t bytes[8192];
+	const uint8_t *xsdt, *table;
+	unsigned int found = 0;
+	size_t used = acpi_tables_write(bytes, sizeof(bytes), address, 3);
+
+	(void)state;
+	assert_true(used > 0 && used < sizeof(bytes));
+	assert_memory_equal(bytes, "RSD PTR ", 8);
+	assert_int_equal(sum(bytes, 20), 0);
+	assert_int_equal(sum(bytes, 36), 0);
+	xsdt = bytes + (number(bytes + 24, 8) - address);
+	assert_memory_equal(xsdt, "XSDT", 4);
+	assert_int_equal(number(xsdt + 4, 4), 36 + 3 * 8);
+	for (unsigned int i = 0; i < 3; i++) {
+		table = bytes + (number(xsdt + 36 + 8 * i, 8) - address);
+		assert_int_equal(sum(table, number(table + 4, 4)), 0);
+		if (!memcmp(table, "FACP", 4)) {
+			found |= 1;
+			assert_int_equal(number(table + 4, 4), 276); /* 5.2.9, revision 6 */
+			assert_memory_equal(bytes + (number(table + 140, 8) - address), "DSDT", 4);
+			assert_memory_equal(bytes + (number(table + 132, 8) - address), "FACS", 4);
+			assert_int_equal(number(table + 132, 8) % 64, 0);
+			assert_int_equal(number(table + 116 + 4, 8), MACHINE_RESET_PORT);
+		} else if (!memcmp(table, "APIC", 4)) {
+			found |= 2;
+			assert_int_equal(number(table + 4, 4), 44 + 3 * 8 + 12 + 2 * 10);
+		} else if (!memcmp(table, "MCFG", 4)) {
+			found |= 4;
+			assert_int_equal(number(table + 44, 8), MACHINE_ECAM);
+		}
+	}
+	assert_int_equal(found, 7);
+	assert_int_equal(acpi_tables_write(bytes, used - 1, address, 3), 0);
+	assert_int_equal(acpi_tables_write(bytes, 100, address, 3), 0);
+}
+
+static void ram_has_a_hole_below_4_gib(void **state)
+{
+	struct memory ram;
+	uint32_t value = 0x12345678, back = 0;
+
+	(void)state;
+	assert_int_equal(ram_create(&ram, 8 << 20, 6 << 20), 0);
+	assert_non_null(ram_at(&ram, (6 << 20) - 1, 1));
+	assert_null(ram_at(&ram, (6 << 20) - 1, 2));
+	assert_null(ram_at(&ram, RAM_HIGH_START - 1, 2));
+	assert_non_null(ram_at(&ram, RAM_HIGH_START + (2 << 20) - 4, 4));
+	assert_null(ram_at(&ram, RAM_HIGH_START + (2 << 20) - 3, 4));
+	assert_null(ram_at(&ram, UINT64_MAX, 2));
+	assert_true(memory_write(&ram, RAM_HIGH_START, &value, 4));
+	assert_true(memory_copy(&ram, 64, &ram, RAM_HIGH_START, 4));
+	assert_true(memory_read(&ram, 64, &back, 4));
+	assert_int_equal(back, value);
+	assert_false(memory_copy(&ram, 6 << 20, &ram, 0, 4));
+	ram_destroy(&ram);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_good_configuration_is_read),
+		cmocka_unit_test(a_wrong_configuration_is_named_by_line),
+		cmocka_unit_test(a_serial_driver_can_send_receive_and_wait),
+		cmocka_unit_test(acpi_tables_point_at_each_other_and_sum_to_zero),
+		cmocka_unit_test(ram_has_a_hole_below_4_gib),
+	};
+
+	return cmocka_run_group_tests_name("monitor", tests, NULL, NULL);
+}
