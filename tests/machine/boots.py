@@ -5,10 +5,15 @@ showed; they return a reason when something is wrong.
 """
 from dataclasses import dataclass, field
 
+import guests
+
 
 @dataclass
 class Boot:
-    """name: also the Meson test. how: see quick.boot. pc: arguments of pc.Pc. checks: functions of (session, pc)."""
+    """name: also the Meson test. how: see quick.boot. pc: arguments of pc.Pc. checks: functions of (session, pc).
+
+    files: a function that returns more files for the initrd, {path inside: file}; modules: more kernel modules.
+    """
     name: str
     how: str
     cases: list = field(default_factory=list)
@@ -17,6 +22,8 @@ class Boot:
     more: str = ""
     after: str = "poweroff"
     series: str = "6.1"
+    files: object = None
+    modules: tuple = ()
 
 
 def stays_bare(session, _pc):
@@ -28,4 +35,6 @@ BOOTS = [
     Boot("control-without-bulkhead", "bare-uefi", ["all_processors_online", "devices_work", "ring0_works",
                                                 "driver_refuses_without_bulkhead"],
          checks=[stays_bare]),
+    Boot("monitor-on-kvm", "bare-direct", ["monitor_runs_a_guest_on_stock_kvm"], files=guests.on_kvm,
+         modules=("kvm_amd",), pc={"iommu": None, "scratch_mib": 0}),
 ]

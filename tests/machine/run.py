@@ -14,7 +14,12 @@ def run(boot, tap):
     """Boots once and reports each case, each check, and that the PC ended by itself."""
     print(f"# {boot.name}: {boot.how}, serial log out/machine/{boot.name}/serial.log", flush=True)
     folder = os.path.join(machine.WORK, f"{boot.name}.files")
-    how = quick.boot(boot.how, folder, boot.cases, more=boot.more, after=boot.after, series=boot.series)
+    ram = None
+    if boot.files or boot.modules:
+        ram = quick.initrd(os.path.join(folder, "initrd"), series=boot.series, modules=boot.modules,
+                           extra=boot.files() if boot.files else None)
+    how = quick.boot(boot.how, folder, boot.cases, more=boot.more, after=boot.after, series=boot.series,
+                     initrd_path=ram)
     with machine.Pc(boot.name, how, **boot.pc) as pc:
         pc.start()
         session = sessions.Session(pc)
