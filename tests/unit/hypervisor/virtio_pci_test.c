@@ -260,13 +260,13 @@ static void interrupts_go_where_the_driver_said_or_wait(void **state)
 	start_device(VIRTIO_F_VERSION_1);
 	store(BAR0 + 2 * 16, 8, 0xfee01000);
 	store(BAR0 + 2 * 16 + 8, 8, 0x4041); /* data, and unmasked */
-	assert_int_equal(seen.vectors, 2);
+	assert_int_equal(seen.vectors, 3); /* once when the queue chose it */
 	/* MSI-X is off as a whole: waits. */
 	assert_false(virtio_pci_interrupt(&device, 1, &message));
 	assert_false(virtio_pci_take_pending(&device, &message));
 	assert_int_equal(load(BAR0 + 2048, 4), 4);
 	set_config(device.msix_capability + 2, 2, 0x8000);
-	assert_int_equal(seen.vectors, 5);
+	assert_int_equal(seen.vectors, 6);
 	assert_true(virtio_pci_take_pending(&device, &message));
 	assert_true(message.address == 0xfee01000 && message.data == 0x4041);
 	assert_false(virtio_pci_take_pending(&device, &message));
