@@ -1,0 +1,679 @@
+/* server_test.c: the real server on loopback, with real TLS and client certificates. */
+#include "fixture.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct fixture fixture;
+static char text[512];
+
+static int set_up(void **state)
+{
+	fixture_open(&fixture);
+	assert_int_equal(
+	    client_call(&fixture.admin, "POST", "/api/v1/groups", "{\"name\":\"sales\"}", NULL),
+	    201);
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/users",
+				     "{\"name\":\"alice\",\"groups\":[\"sales\"]}", NULL),
+			 201);
+	assert_int_equal(
+	    client_call(&fixture.admin, "POST", "/api/v1/users", "{\"name\":\"bob\"}", NULL), 201);
+	assert_int_equal(
+	    client_call(&fixture.admin, "POST", "/api/v1/images", "{\"name\":\"work\"}", NULL),
+	    201);
+	fixture_publish(&fixture, 1, 2);
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/assignments",
+				     "{\"image\":\"work\",\"group\":\"sales\"}", NULL),
+			 201);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	fixture_close(&fixture);
+	return 0;
+}
+
+static void a_token_enrols_once_and_a_lost_answer_costs_nothing(void **state)
+{
+	struct client first, second;
+	char secret[512], *csr, *body;
+	json_t *object;
+
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/enrolment-tokens",
+				     "{\"user\":\"alice\"}", NULL),
+			 201);
+	client_text(&fixture.admin, "secret", secret);
+	client_open(&first, fixture.server->port, authority_ca(fixture.server->authority));
+	client_open(&second, fixture.server->port, authority_ca(fixture.server->authority));
+	client_request(&first.key, &csr);
+	object = json_pack("{s:s, s:s, s:s}", "token", secret, "csr", csr, "name", "PC 7");
+	body = json_dumps(object, 0);
+	assert_int_equal(client_call(&first, "POST", "/api/v1/enrol", body, NULL), 201);
+	client_text(&first, "device", first.device);
+	assert_int_equal(client_call(&first, "POST", "/api/v1/enrol", body, NULL), 201);
+	assert_string_equal(client_text(&first, "device", text), first.device);
+	assert_int_equal(client_enrol(&second, secret, "other"), 401);
+	assert_string_equal(client_problem(&second, text), "token-spent");
+	assert_int_equal(client_call(&second, "POST", "/api/v1/enrol",
+				     "{\"token\":\"nonsense\",\"csr\":\"x\",\"name\":\"n\"}", NULL),
+			 401);
+	json_decref(object);
+	free(body);
+	free(csr);
+	client_close(&first);
+	client_close(&second);
+}
+
+static void a_bad_request_leaves_the_token_good(void **state)
+{
+	struct client device;
+	char secret[512], body[700];
+
+	assert_int_equal(
+	    client_call(&fixture.admin, "POST", "/api/v1/enrolment-tokens", "{}", NULL), 201);
+	client_text(&fixture.admin, "secret", secret);
+	client_open(&device, fixture.server->port, authority_ca(fixture.server->authority));
+	snprintf(body, sizeof(body), "{\"token\":\"%s\",\"csr\":\"no request\",\"name\":\"n\"}",
+		 secret);
+	assert_int_equal(client_call(&device, "POST", "/api/v1/enrol", body, NULL), 422);
+	assert_int_equal(client_enrol(&device, secret, "good"), 201);
+	client_close(&device);
+}
+
+static void a_pc_that_waits_is_let_in_by_a_person(void **state)
+{
+	struct client device;
+	char secret[512], path[600], bearer[600];
+
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/enrolment-tokens",
+				     "{\"approval\":true}", NULL),
+			 201);
+	client_text(&fixture.admin, "secret", secret);
+	client_open(&device, fixture.server->port, authority_ca(fixture.server->authority));
+	assert_int_equal(client_enrol(&device, secret, "waiting"), 202);
+	snprintf(path, sizeof(path), "/api/v1/enrol/%s", client_text(&device, "enrolment", text));
+	snprintf(bearer, sizeof(bearer), "Authorization: Bearer %s", secret);
+	assert_int_equal(client_call(&device, "GET", path, NULL, bearer), 202);
+	assert_int_equal(client_call(&device, "GET", path, NULL, "Authorization: Bearer other"),
+			 401);
+	{
+		char decide[600];
+
+		snprintf(decide, sizeof(decide), "/api/v1/enrolments/%s", strrchr(path, '/') + 1);
+		assert_int_equal(
+		    client_call(&fixture.admin, "POST", decide, "{\"approve\":true}", NULL), 200);
+		assert_int_equal(
+		    client_call(&fixture.admin, "POST", decide, "{\"approve\":false}", NULL), 409);
+	}
+	assert_int_equal(client_call(&device, "GET", path, NULL, bearer), 200);
+	assert_true(strlen(client_text(&device, "device", text)) > 3);
+	client_close(&device);
+}
+
+static void a_poll_gives_a_signed_state_and_costs_nothing_while_nothing_changed(void **state)
+{
+	struct state *read = malloc(sizeof(*read));
+	char etag[600], seen[512];
+	struct memory memory;
+	struct client device;
+
+	fixture_enrol(&fixture, &device, "alice", "pc-1");
+	fixture_memory(&fixture, device.device, &memory);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_string_equal(read->user, "alice");
+	assert_string_equal(read->groups[0], "sales");
+	assert_int_equal(read->guest_count, 1);
+	assert_int_equal(read->guests[0].release, 2);
+	assert_int_equal(
+	    memory_accept_head(&memory, client_header(&device, "Bulkhead-Audit-Head", seen)), 0);
+	snprintf(etag, sizeof(etag), "If-None-Match: %s", client_header(&device, "ETag", text));
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/state", NULL, etag), 304);
+	assert_int_equal(device.body_bytes, 0);
+	assert_int_equal(client_call(&fixture.admin, "PATCH", "/api/v1/images/work/versions/2",
+				     "{\"stage\":\"withdrawn\"}", NULL),
+			 204);
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/state", NULL, etag), 200);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_int_equal(read->guests[0].release, 1);
+	assert_int_equal(client_call(&fixture.admin, "PATCH", "/api/v1/images/work/versions/2",
+				     "{\"stage\":\"deployed\"}", NULL),
+			 204);
+	client_close(&device);
+	free(read);
+}
+
+static void rings_decide_who_gets_a_version(void **state)
+{
+	struct state *read = malloc(sizeof(*read));
+	struct memory memory;
+	struct client device;
+	char path[128];
+
+	fixture_enrol(&fixture, &device, "alice", "pc-ring");
+	fixture_memory(&fixture, device.device, &memory);
+	assert_int_equal(client_call(&fixture.admin, "PATCH", "/api/v1/images/work/versions/2",
+				     "{\"stage\":\"test\"}", NULL),
+			 204);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_int_equal(read->guests[0].release, 1);
+	snprintf(path, sizeof(path), "/api/v1/devices/%s", device.device);
+	assert_int_equal(client_call(&fixture.admin, "PATCH", path, "{\"ring\":\"test\"}", NULL),
+			 204);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_int_equal(read->guests[0].release, 2);
+	assert_int_equal(client_call(&fixture.admin, "PATCH", "/api/v1/images/work/versions/2",
+				     "{\"stage\":\"deployed\"}", NULL),
+			 204);
+	client_close(&device);
+	free(read);
+}
+
+static void without_its_certificate_a_device_is_nobody(void **state)
+{
+	struct client device;
+	char *csr;
+
+	client_open(&device, fixture.server->port, authority_ca(fixture.server->authority));
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/state", NULL, NULL), 401);
+	assert_string_equal(client_problem(&device, text), "no-certificate");
+	/* The server's own certificate and key are no device's. */
+	client_request(&device.key, &csr);
+	free(csr);
+	free(device.key);
+	device.certificate = strdup(authority_server_certificate(fixture.server->authority));
+	device.key = strdup(authority_server_key(fixture.server->authority));
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/state", NULL, NULL), 401);
+	assert_string_equal(client_problem(&device, text), "unknown-certificate");
+	client_close(&device);
+}
+
+static void a_renewed_certificate_works_and_the_one_before_too(void **state)
+{
+	struct client device, renewed;
+	char *csr, *body;
+
+	fixture_enrol(&fixture, &device, NULL, "pc-renew");
+	client_open(&renewed, device.port, device.ca);
+	client_request(&renewed.key, &csr);
+	{
+		json_t *object = json_pack("{s:s}", "csr", csr), *reply;
+
+		body = json_dumps(object, 0);
+		assert_int_equal(
+		    client_call(&device, "POST", "/api/v1/device/certificate", body, NULL), 201);
+		reply = client_json(&device);
+		renewed.certificate =
+		    strdup(json_string_value(json_object_get(reply, "certificate")));
+		json_decref(reply);
+		json_decref(object);
+	}
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/commands", NULL, NULL), 200);
+	assert_int_equal(client_call(&renewed, "GET", "/api/v1/device/commands", NULL, NULL), 200);
+	free(body);
+	free(csr);
+	client_close(&renewed);
+	client_close(&device);
+}
+
+static void locking_ends_leases_and_a_wipe_needs_two_officers(void **state)
+{
+	static const char ask[] = "{\"serial\":0,\"powered_seconds\":0,\"starts\":0}";
+	struct state *read = malloc(sizeof(*read));
+	struct dsse_envelope envelope;
+	struct lease_counters counters = {0, 0};
+	struct lease_account account;
+	struct memory memory;
+	struct client device;
+	char path[128], *body;
+
+	fixture_enrol(&fixture, &device, "alice", "pc-2");
+	fixture_memory(&fixture, device.device, &memory);
+	snprintf(path, sizeof(path), "/api/v1/devices/%s/commands", device.device);
+	assert_int_equal(client_call(&device, "POST", "/api/v1/device/lease", ask, NULL), 201);
+	assert_int_equal(dsse_parse(device.body, device.body_bytes, &envelope), 0);
+	assert_int_equal(memory_accept_lease(&memory, &envelope, &counters, &account), 0);
+	dsse_release(&envelope);
+	/* Its answer got lost: the same again gives the same lease. */
+	assert_int_equal(client_call(&device, "POST", "/api/v1/device/lease", ask, NULL), 201);
+	assert_int_equal(dsse_parse(device.body, device.body_bytes, &envelope), 0);
+	assert_int_equal(memory_accept_lease(&memory, &envelope, &counters, &account), -ESTALE);
+	dsse_release(&envelope);
+	assert_int_equal(client_call(&device, "POST", "/api/v1/device/lease",
+				     "{\"serial\":1,\"powered_seconds\":5,\"starts\":1}", NULL),
+			 201);
+	assert_int_equal(client_call(&fixture.admin, "POST", path, "{\"kind\":\"lock\"}", NULL),
+			 201);
+	assert_int_equal(client_call(&device, "POST", "/api/v1/device/lease", ask, NULL), 403);
+	assert_string_equal(client_problem(&device, text), "lease-refused");
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_int_equal(read->status, STATE_LOCKED);
+	assert_int_equal(read->command, 1);
+	body = fixture_order(&fixture, device.device, 2, 1, false);
+	assert_int_equal(client_call(&fixture.admin, "POST", path, body, NULL), 403);
+	assert_string_equal(client_problem(&fixture.admin, text), "officers-missing");
+	free(body);
+	body = fixture_order(&fixture, "d-other", 2, 2, false);
+	assert_int_equal(client_call(&fixture.admin, "POST", path, body, NULL), 422);
+	free(body);
+	body = fixture_order(&fixture, device.device, 2, 2, false);
+	assert_int_equal(client_call(&fixture.admin, "POST", path, body, NULL), 201);
+	assert_int_equal(client_call(&fixture.admin, "POST", path, body, NULL), 409);
+	free(body);
+	/* A revoked device still takes its wipe, and nothing else. */
+	assert_int_equal(client_call(&fixture.admin, "POST", path, "{\"kind\":\"revoke\"}", NULL),
+			 201);
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/policy", NULL, NULL), 403);
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/commands?after=1", NULL, NULL),
+			 200);
+	{
+		json_t *reply = client_json(&device),
+		       *first = json_array_get(json_object_get(reply, "items"), 0);
+		char *order_text = json_dumps(json_object_get(first, "order"), 0);
+		struct order order;
+
+		assert_string_equal(json_string_value(json_object_get(first, "kind")), "wipe");
+		assert_int_equal(dsse_parse(order_text, strlen(order_text), &envelope), 0);
+		assert_int_equal(memory_accept_order(&memory, &envelope, 1000, &order), 0);
+		dsse_release(&envelope);
+		free(order_text);
+		json_decref(reply);
+	}
+	assert_int_equal(client_call(&device, "POST", "/api/v1/device/commands/2",
+				     "{\"state\":\"received\"}", NULL),
+			 204);
+	assert_int_equal(client_call(&device, "POST", "/api/v1/device/commands/2",
+				     "{\"state\":\"done\",\"receipt\":\"AAAA\"}", NULL),
+			 204);
+	assert_int_equal(
+	    client_call(&device, "POST", "/api/v1/device/commands/2", "{\"state\":\"done\"}", NULL),
+	    204);
+	assert_int_equal(client_call(&device, "POST", "/api/v1/device/commands/2",
+				     "{\"state\":\"failed\"}", NULL),
+			 409);
+	assert_int_equal(client_call(&device, "POST", "/api/v1/device/commands/99",
+				     "{\"state\":\"done\"}", NULL),
+			 404);
+	client_close(&device);
+	free(read);
+}
+
+static void a_theft_report_releases_a_wipe_signed_in_advance_where_policy_says_so(void **state)
+{
+	static const char policy_text[] =
+	    "{\"type\":\"policy\",\"version\":1,\"expires\":2000000000,"
+	    "\"default\":{\"wipe_on_theft\":true},\"groups\":{},\"users\":{},\"devices\":{}}";
+	char path[128], *body, *policy;
+	struct client device;
+
+	fixture_enrol(&fixture, &device, "alice", "pc-3");
+	snprintf(path, sizeof(path), "/api/v1/devices/%s/commands", device.device);
+	body = fixture_order(&fixture, device.device, 1, 2, true);
+	assert_int_equal(client_call(&fixture.admin, "POST", path, body, NULL), 201);
+	free(body);
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/commands", NULL, NULL), 200);
+	assert_null(strstr(device.body, "wipe"));
+	policy = company_sign_text(&fixture.company, DSSE_TYPE_POLICY, policy_text, KEY_IMAGES);
+	assert_int_equal(client_call(&fixture.admin, "PUT", "/api/v1/policy", policy, NULL), 422);
+	free(policy);
+	policy = company_sign_text(&fixture.company, DSSE_TYPE_POLICY, policy_text, KEY_POLICY);
+	assert_int_equal(client_call(&fixture.admin, "PUT", "/api/v1/policy", policy, NULL), 201);
+	assert_int_equal(client_call(&fixture.admin, "PUT", "/api/v1/policy", policy, NULL), 409);
+	free(policy);
+	assert_int_equal(client_call(&fixture.admin, "POST", path, "{\"kind\":\"lost\"}", NULL),
+			 201);
+	assert_int_equal(client_call(&device, "GET", "/api/v1/device/commands", NULL, NULL), 200);
+	assert_non_null(strstr(device.body, "wipe"));
+	client_close(&device);
+}
+
+static void revert_pins_the_release_before_and_update_lets_go(void **state)
+{
+	struct state *read = malloc(sizeof(*read));
+	struct memory memory;
+	struct client device;
+	char path[128];
+
+	fixture_enrol(&fixture, &device, "alice", "pc-4");
+	fixture_memory(&fixture, device.device, &memory);
+	snprintf(path, sizeof(path), "/api/v1/devices/%s/commands", device.device);
+	assert_int_equal(client_call(&fixture.admin, "POST", path,
+				     "{\"kind\":\"revert\",\"guest\":\"work\"}", NULL),
+			 201);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_int_equal(read->guests[0].release, 1);
+	assert_true(read->guests[0].pinned);
+	assert_int_equal(client_call(&fixture.admin, "POST", path,
+				     "{\"kind\":\"revert\",\"guest\":\"work\"}", NULL),
+			 409);
+	assert_int_equal(client_call(&fixture.admin, "POST", path, "{\"kind\":\"revert\"}", NULL),
+			 422);
+	assert_int_equal(client_call(&fixture.admin, "POST", path,
+				     "{\"kind\":\"update\",\"guest\":\"work\"}", NULL),
+			 201);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_int_equal(read->guests[0].release, 2);
+	client_close(&device);
+	free(read);
+}
+
+static void roles_of_accounts_are_kept_apart(void **state)
+{
+	struct client help;
+	struct client device;
+	char path[128], tag[600];
+
+	fixture_enrol(&fixture, &device, NULL, "pc-5");
+	assert_int_equal(
+	    client_call(&fixture.admin, "POST", "/api/v1/accounts",
+			"{\"name\":\"help\",\"role\":\"helpdesk\",\"password\":\"one time only\"}",
+			NULL),
+	    201);
+	client_open(&help, fixture.server->port, authority_ca(fixture.server->authority));
+	assert_int_equal(client_call(&help, "POST", "/api/v1/sessions",
+				     "{\"name\":\"help\",\"password\":\"wrong one\"}", NULL),
+			 401);
+	assert_int_equal(client_call(&help, "POST", "/api/v1/sessions",
+				     "{\"name\":\"help\",\"password\":\"one time only\"}", NULL),
+			 201);
+	strcpy(help.token, client_text(&help, "token", text));
+	/* A one-time password opens one door. */
+	assert_int_equal(client_call(&help, "GET", "/api/v1/devices", NULL, NULL), 403);
+	assert_int_equal(client_call(&help, "POST", "/api/v1/me/password",
+				     "{\"old\":\"one time only\",\"new\":\"short\"}", NULL),
+			 422);
+	assert_int_equal(client_call(&help, "POST", "/api/v1/me/password",
+				     "{\"old\":\"one time only\",\"new\":\"longer than twelve\"}",
+				     NULL),
+			 204);
+	assert_int_equal(client_call(&help, "GET", "/api/v1/devices", NULL, NULL), 401);
+	assert_int_equal(client_call(&help, "POST", "/api/v1/sessions",
+				     "{\"name\":\"help\",\"password\":\"longer than twelve\"}",
+				     NULL),
+			 201);
+	strcpy(help.token, client_text(&help, "token", text));
+	assert_int_equal(client_call(&help, "GET", "/api/v1/devices", NULL, NULL), 200);
+	assert_int_equal(client_call(&help, "POST", "/api/v1/users", "{\"name\":\"x\"}", NULL),
+			 403);
+	assert_int_equal(client_call(&help, "GET", "/api/v1/audit", NULL, NULL), 403);
+	snprintf(path, sizeof(path), "/api/v1/devices/%s/commands", device.device);
+	assert_int_equal(client_call(&help, "POST", path, "{\"kind\":\"lock\"}", NULL), 201);
+	assert_int_equal(client_call(&help, "POST", path, "{\"kind\":\"unlock\"}", NULL), 403);
+	assert_int_equal(
+	    client_call(&fixture.admin, "DELETE", "/api/v1/accounts/admin", NULL, NULL), 409);
+	assert_string_equal(client_problem(&fixture.admin, text), "last-owner");
+	/* Two people change the same thing: the second is told. */
+	assert_int_equal(client_call(&fixture.admin, "GET", "/api/v1/groups/sales", NULL, NULL),
+			 200);
+	snprintf(tag, sizeof(tag), "If-Match: %s", client_header(&fixture.admin, "ETag", text));
+	assert_int_equal(client_call(&fixture.admin, "PATCH", "/api/v1/groups/sales",
+				     "{\"description\":\"a\"}", tag),
+			 204);
+	assert_int_equal(client_call(&fixture.admin, "PATCH", "/api/v1/groups/sales",
+				     "{\"description\":\"b\"}", tag),
+			 412);
+	client_close(&help);
+	client_close(&device);
+}
+
+static void put_part(struct client *device, const char *pack, const char *bytes, const char *range,
+		     const char *hash, long expected)
+{
+	char path[256], range_header[100], hash_header[120];
+
+	snprintf(path, sizeof(path), "/api/v1/device/disks/alice-work/packs/%s", pack);
+	snprintf(range_header, sizeof(range_header), "Content-Range: %s", range);
+	snprintf(hash_header, sizeof(hash_header), "Bulkhead-SHA-256: %s", hash);
+	assert_int_equal(
+	    client_send(device, "PUT", path, bytes, strlen(bytes), range_header, hash_header),
+	    expected);
+}
+
+static void backups_are_appended_and_a_lost_pc_writes_beside(void **state)
+{
+	static const char pack[] =
+	    "00000000000000000000000000000000000000000000000000000000000000aa";
+	struct client first, second, other;
+	char hash[65], body[512], path[256];
+	uint8_t digest[32];
+
+	crypto_hash_sha256(digest, (const uint8_t *)"0123456789", 10);
+	sodium_bin2hex(hash, sizeof(hash), digest, 32);
+	fixture_enrol(&fixture, &first, "alice", "pc-6");
+	fixture_enrol(&fixture, &second, "alice", "pc-7");
+	fixture_enrol(&fixture, &other, "bob", "pc-8");
+	assert_int_equal(
+	    client_call(&first, "POST", "/api/v1/device/disks", "{\"disk\":\"alice-work\"}", NULL),
+	    201);
+	assert_int_equal(
+	    client_call(&first, "POST", "/api/v1/device/disks", "{\"disk\":\"alice-work\"}", NULL),
+	    201);
+	assert_int_equal(
+	    client_call(&other, "POST", "/api/v1/device/disks", "{\"disk\":\"alice-work\"}", NULL),
+	    409);
+	snprintf(body, sizeof(body),
+		 "{\"epoch\":1,\"parent\":0,\"label\":\"frozen\",\"manifest\":\"AAECAwA=\","
+		 "\"packs\":[\"%s\"]}",
+		 pack);
+	assert_int_equal(
+	    client_call(&first, "POST", "/api/v1/device/disks/alice-work/backups", body, NULL),
+	    409);
+	assert_string_equal(client_problem(&first, text), "packs-missing");
+	/* By parts, with the connection lost in between; only in order; only with the right hash.
+	 */
+	put_part(&first, pack, "0123", "bytes 0-3/10", hash, 204);
+	put_part(&first, pack, "89", "bytes 8-9/10", hash, 409);
+	assert_string_equal(client_header(&first, "Bulkhead-Upload-Offset", text), "4");
+	put_part(&first, pack, "x56789", "bytes 4-9/10", hash, 422);
+	put_part(&first, pack, "0123", "bytes 0-3/10", hash, 204);
+	put_part(&first, pack, "456789", "bytes 4-9/10", hash, 201);
+	put_part(&other, pack, "0123456789", "bytes 0-9/10", hash, 404);
+	assert_int_equal(
+	    client_call(&first, "POST", "/api/v1/device/disks/alice-work/backups", body, NULL),
+	    201);
+	assert_string_equal(client_text(&first, "branch", text), "main");
+	assert_int_equal(
+	    client_call(&first, "POST", "/api/v1/device/disks/alice-work/backups", body, NULL),
+	    201);
+	assert_int_equal(client_number(&first, "number"), 1);
+	/* The second PC takes over; what the first still sends is kept aside. */
+	assert_int_equal(client_call(&second, "POST", "/api/v1/device/disks/alice-work/epoch",
+				     "{\"epoch\":1}", NULL),
+			 201);
+	assert_int_equal(client_call(&first, "POST", "/api/v1/device/disks/alice-work/epoch",
+				     "{\"epoch\":1}", NULL),
+			 409);
+	strcpy(strstr(body, "\"parent\":0"),
+	       "\"parent\":1,\"label\":\"frozen\",\"manifest\":\"BBBB\",\"packs\":[]}");
+	assert_int_equal(
+	    client_call(&first, "POST", "/api/v1/device/disks/alice-work/backups", body, NULL),
+	    201);
+	assert_string_equal(client_text(&first, "branch", text), "side");
+	memcpy(strstr(body, "\"epoch\":1"), "\"epoch\":2", 9);
+	assert_int_equal(
+	    client_call(&second, "POST", "/api/v1/device/disks/alice-work/backups", body, NULL),
+	    201);
+	assert_string_equal(client_text(&second, "branch", text), "main");
+	assert_int_equal(
+	    client_call(&second, "GET", "/api/v1/device/disks/alice-work/backups/1", NULL, NULL),
+	    200);
+	assert_int_equal(second.body_bytes, 5);
+	assert_memory_equal(second.body, "\0\1\2\3\0", 5);
+	assert_int_equal(
+	    client_call(&other, "GET", "/api/v1/device/disks/alice-work/backups/1", NULL, NULL),
+	    404);
+	snprintf(path, sizeof(path), "/api/v1/device/disks/alice-work/packs/%s", pack);
+	assert_int_equal(client_call(&second, "GET", path, NULL, "Range: bytes=2-4"), 206);
+	assert_memory_equal(second.body, "234", 3);
+	assert_int_equal(client_call(&other, "GET", path, NULL, NULL), 404);
+	assert_int_equal(client_call(&second, "DELETE", path, NULL, NULL), 405);
+	assert_int_equal(client_call(&first, "PUT", "/api/v1/device/keys/alice-work",
+				     "{\"copies\":[{\"kind\":\"phrase\",\"data\":\"AAAA\"}]}",
+				     NULL),
+			 201);
+	assert_int_equal(client_call(&second, "GET", "/api/v1/device/keys/alice-work", NULL, NULL),
+			 200);
+	assert_int_equal(client_number(&second, "version"), 1);
+	assert_int_equal(client_call(&other, "GET", "/api/v1/device/keys/alice-work", NULL, NULL),
+			 404);
+	client_close(&first);
+	client_close(&second);
+	client_close(&other);
+}
+
+static void packs_are_immutable_objects_with_ranges(void **state)
+{
+	static const char path[] =
+	    "/packs/00000000000000000000000000000000000000000000000000000000000000bb";
+	static const char put[] =
+	    "/api/v1/packs/00000000000000000000000000000000000000000000000000000000000000bb";
+	char hash_header[120] = "Bulkhead-SHA-256: ", tag[600];
+	struct client anybody;
+	uint8_t digest[32];
+
+	crypto_hash_sha256(digest, (const uint8_t *)"abcdefghij", 10);
+	sodium_bin2hex(hash_header + strlen(hash_header), 65, digest, 32);
+	assert_int_equal(client_call(&fixture.admin, "PUT", put, "abcdefghij", NULL), 400);
+	assert_int_equal(client_call(&fixture.admin, "PUT", put, "abcdefghij", hash_header), 201);
+	client_open(&anybody, fixture.server->port, authority_ca(fixture.server->authority));
+	assert_int_equal(client_call(&anybody, "GET", path, NULL, NULL), 200);
+	assert_non_null(strstr(client_header(&anybody, "Cache-Control", text), "immutable"));
+	snprintf(tag, sizeof(tag), "If-None-Match: %s", client_header(&anybody, "ETag", text));
+	assert_int_equal(client_call(&anybody, "GET", path, NULL, tag), 304);
+	assert_int_equal(client_call(&anybody, "GET", path, NULL, "Range: bytes=-3"), 206);
+	assert_string_equal(anybody.body, "hij");
+	assert_string_equal(client_header(&anybody, "Content-Range", text), "bytes 7-9/10");
+	assert_int_equal(client_call(&anybody, "GET", path, NULL, "Range: bytes=10-"), 416);
+	assert_int_equal(
+	    client_send(&anybody, "GET", path, NULL, 0, "Range: bytes=0-1", "If-Range: \"other\""),
+	    200);
+	assert_int_equal(client_call(&anybody, "HEAD", path, NULL, NULL), 200);
+	assert_string_equal(client_header(&anybody, "Content-Length", text), "10");
+	assert_int_equal(client_call(&anybody, "GET", "/packs/nothing", NULL, NULL), 404);
+	client_close(&anybody);
+}
+
+static void what_does_not_fit_is_refused_with_a_reason(void **state)
+{
+	static const struct {
+		const char *body;
+		long status;
+		const char *code;
+	} cases[] = {{"{", 400, "no-json"},
+		     {"[]", 422, "bad-field"},
+		     {"{\"name\":\"a\",\"name\":\"b\"}", 400, "no-json"},
+		     {"{\"name\":\"a\",\"colour\":\"b\"}", 422, "bad-field"},
+		     {"{\"name\":7}", 422, "bad-field"},
+		     {"{}", 422, "bad-field"},
+		     {"{\"name\":\"sales\"}", 409, "conflict"}};
+	char *long_body = malloc(20000);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(
+		    client_call(&fixture.admin, "POST", "/api/v1/groups", cases[i].body, NULL),
+		    cases[i].status);
+		assert_string_equal(client_problem(&fixture.admin, text), cases[i].code);
+		assert_string_equal(client_header(&fixture.admin, "Content-Type", text),
+				    "application/problem+json");
+	}
+	memset(long_body, ' ', 19999);
+	long_body[19999] = 0;
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/groups", long_body, NULL),
+			 413);
+	free(long_body);
+	assert_int_equal(client_call(&fixture.admin, "GET", "/api/v1/nothing", NULL, NULL), 404);
+	assert_int_equal(
+	    client_call(&fixture.admin, "POST", "/api/v1/users/import", "good\n\"open", NULL), 422);
+	assert_int_equal(client_call(&fixture.admin, "GET", "/api/v1/users/good", NULL, NULL), 404);
+}
+
+static void long_lists_come_in_pages(void **state)
+{
+	char path[700];
+	json_t *page;
+
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/users/import",
+				     "u1\nu2,Two\nu3,,,sales extra\n", NULL),
+			 200);
+	assert_int_equal(client_number(&fixture.admin, "imported"), 3);
+	assert_int_equal(client_call(&fixture.admin, "GET", "/api/v1/users?limit=2", NULL, NULL),
+			 200);
+	page = client_json(&fixture.admin);
+	assert_int_equal(json_array_size(json_object_get(page, "items")), 2);
+	json_decref(page);
+	snprintf(path, sizeof(path), "/api/v1/users?limit=500&after=%s",
+		 client_text(&fixture.admin, "next", text));
+	assert_int_equal(client_call(&fixture.admin, "GET", path, NULL, NULL), 200);
+	assert_null(strstr(fixture.admin.body, "\"next\""));
+	assert_non_null(strstr(fixture.admin.body, "\"u3\""));
+}
+
+static void the_server_speaks_of_its_health(void **state)
+{
+	assert_int_equal(client_call(&fixture.admin, "GET", "/healthz", NULL, NULL), 200);
+	assert_int_equal(client_call(&fixture.admin, "GET", "/readyz", NULL, NULL), 200);
+	assert_int_equal(client_call(&fixture.admin, "GET", "/metrics", NULL, NULL), 200);
+	assert_non_null(strstr(fixture.admin.body, "bulkhead_devices "));
+	assert_non_null(strstr(fixture.admin.body, "# EOF\n"));
+	assert_int_equal(client_call(&fixture.admin, "GET", "/api/v1/openapi.json", NULL, NULL),
+			 200);
+}
+
+static void the_audit_log_is_one_chain_that_survives_a_restart(void **state)
+{
+	struct audit_head head = {0}, named;
+	json_t *page, *item;
+	char next[512] = "0", path[600];
+	size_t index;
+
+	fixture_restart(&fixture);
+	do {
+		snprintf(path, sizeof(path), "/api/v1/audit?limit=7&after=%s", next);
+		assert_int_equal(client_call(&fixture.admin, "GET", path, NULL, NULL), 200);
+		client_text(&fixture.admin, "next", next);
+		page = client_json(&fixture.admin);
+		json_array_foreach(json_object_get(page, "items"), index, item)
+		{
+			const char *entry = json_string_value(json_object_get(item, "entry"));
+
+			assert_int_equal(audit_follow(&head, entry, strlen(entry)), 0);
+		}
+		json_decref(page);
+	} while (*next);
+	assert_true(head.sequence > 20);
+	assert_int_equal(client_call(&fixture.admin, "GET", "/api/v1/audit/head", NULL, NULL), 200);
+	assert_int_equal(audit_head_verify(client_text(&fixture.admin, "head", text),
+					   &fixture.company.roles, &named),
+			 0);
+	assert_int_equal(audit_compare(&head, &named), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_token_enrols_once_and_a_lost_answer_costs_nothing),
+	    cmocka_unit_test(a_bad_request_leaves_the_token_good),
+	    cmocka_unit_test(a_pc_that_waits_is_let_in_by_a_person),
+	    cmocka_unit_test(a_poll_gives_a_signed_state_and_costs_nothing_while_nothing_changed),
+	    cmocka_unit_test(rings_decide_who_gets_a_version),
+	    cmocka_unit_test(without_its_certificate_a_device_is_nobody),
+	    cmocka_unit_test(a_renewed_certificate_works_and_the_one_before_too),
+	    cmocka_unit_test(locking_ends_leases_and_a_wipe_needs_two_officers),
+	    cmocka_unit_test(a_theft_report_releases_a_wipe_signed_in_advance_where_policy_says_so),
+	    cmocka_unit_test(revert_pins_the_release_before_and_update_lets_go),
+	    cmocka_unit_test(roles_of_accounts_are_kept_apart),
+	    cmocka_unit_test(backups_are_appended_and_a_lost_pc_writes_beside),
+	    cmocka_unit_test(packs_are_immutable_objects_with_ranges),
+	    cmocka_unit_test(what_does_not_fit_is_refused_with_a_reason),
+	    cmocka_unit_test(long_lists_come_in_pages),
+	    cmocka_unit_test(the_server_speaks_of_its_health),
+	    cmocka_unit_test(the_audit_log_is_one_chain_that_survives_a_restart),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
