@@ -10,7 +10,6 @@
 
 #include "fake_arch.h"
 
-#define RAM_PAGES  (FAKE_RAM_BYTES / PAGE_BYTES)
 #define CACHE_SIZE 512u /* entries of one space in one viewer */
 #define TAGS	   (BULKHEAD_MAX_GUESTS + 1)
 
@@ -38,29 +37,41 @@ bool fake_refuse_state;
 char fake_console[4096];
 unsigned int fake_processor;
 
-static const struct region regions[] = {
-	{ { 0 }, FAKE_OWN_BASE, REGION_RAM },
-	{ { FAKE_OWN_BASE }, FAKE_OWN_BYTES, REGION_HYPERVISOR },
-	{ { FAKE_OWN_BASE + FAKE_OWN_BYTES },
-	  (1024ull << 20) - FAKE_OWN_BASE - FAKE_OWN_BYTES,
-	  REGION_RAM },
-	{ { 1024ull << 20 }, FAKE_RAM_BYTES - (1024ull << 20), REGION_RAM },
-	{ { FAKE_NONE }, 4 * PAGE_BYTES, REGION_NONE },
-	{ { FAKE_READ_ONLY }, 1 << 20, REGION_READ_ONLY },
-};
+static uint64_t ram_bytes; /* of the machine as started */
+
+#define OWN_END (FAKE_OWN_BASE + FAKE_OWN_BYTES)
+#define REGIONS(ram_end)                                                                           \
+	{                                                                                          \
+		{ { 0 }, FAKE_OWN_BASE, REGION_RAM },                                              \
+		{ { FAKE_OWN_BASE }, FAKE_OWN_BYTES, REGION_HYPERVISOR },                          \
+		{ { OWN_END }, (ram_end)-OWN_END, REGION_RAM },                                    \
+		{ { FAKE_NONE }, 4 * PAGE_BYTES, REGION_NONE },                                    \
+		{ { FAKE_READ_ONLY }, 1 << 20, REGION_READ_ONLY },                                 \
+	}
+
+static const struct region regions[] = REGIONS(FAKE_RAM_BYTES);
+static const struct region big_regions[] = REGIONS(FAKE_BIG_BYTES);
 
 /* One change of type in the middle of a large page of RAM. */
 static const struct type_range types[] = {
 	{ { 0 }, (32ull << 20) + 8 * PAGE_BYTES, 6 },
 	{ { (32ull << 20) + 8 * PAGE_BYTES }, 16 * PAGE_BYTES, 1 },
 	{ { (32ull << 20) + 24 * PAGE_BYTES },
-	  FAKE_RAM_BYTES - (32ull << 20) - 24 * PAGE_BYTES,
+	  FAKE_BIG_BYTES - (32ull << 20) - 24 * PAGE_BYTES,
 	  6 },
 };
 
 static const struct memory_map map = {
 	.regions = regions,
 	.region_count = ARRAY_COUNT(regions),
+	.types = types,
+	.type_count = ARRAY_COUNT(types),
+	.address_bits = FAKE_ADDRESS_BITS,
+};
+
+static const struct memory_map big_map = {
+	.regions = big_regions,
+	.region_count = ARRAY_COUNT(big_regions),
 	.types = types,
 	.type_count = ARRAY_COUNT(types),
 	.address_bits = FAKE_ADDRESS_BITS,
@@ -79,40 +90,44 @@ static void stop(const char *what, struct phys page)
 
 static uint64_t page_index(struct phys page)
 {
-	if (page.value >= FAKE_RAM_BYTES || !is_page_aligned(page.value))
+	if (page.value >= ram_bytes || !is_page_aligned(page.value))
 		stop("address is no page of RAM", page);
 	return page.value / PAGE_BYTES;
 }
 
 static void forget(struct cache *cache)
 {
-	for (uint32_t i = 0; cache->count > 0 && i < CACHE_SIZE; i++)
+	if (cache->count == 0)
+		return;
+	for (uint32_t i = 0; i < CACHE_SIZE; i++)
 		if (cache->entries[i].used)
-			reach[page_index(cache->entries[i].view.page)]--;
+			reach[cache->entries[i].view.page.value / PAGE_BYTES]--;
 	memset(cache, 0, sizeof(*cache));
 }
 
-void fake_start(unsigned int spare_pages)
+static void start(const struct memory_map *machine, uint64_t size_bytes, unsigned int spare_pages)
 {
 	struct core_config config = {
 		.format = &table_format_amd,
-		.map = map,
+		.map = *machine,
 		.pages = { FAKE_OWN_BASE },
 		.build_id = "test",
 		.back_end = "fake",
 	};
 
 	if (!ram) {
-		ram = mmap(NULL, FAKE_RAM_BYTES, PROT_READ | PROT_WRITE,
+		ram = mmap(NULL, FAKE_BIG_BYTES, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		frame_storage = malloc(frame_table_bytes(&map));
-		reach = calloc(RAM_PAGES, sizeof(*reach));
+		frame_storage = malloc(frame_table_bytes(&big_map));
+		reach = calloc(FAKE_BIG_BYTES / PAGE_BYTES, sizeof(*reach));
 		if (ram == MAP_FAILED || !frame_storage || !reach)
 			abort();
 	}
-	madvise(ram, FAKE_RAM_BYTES, MADV_DONTNEED);
-	memset(reach, 0, RAM_PAGES * sizeof(*reach));
-	memset(caches, 0, sizeof(caches));
+	for (int viewer = 0; viewer < VIEWER_COUNT; viewer++)
+		for (unsigned int tag = 0; tag < TAGS; tag++)
+			forget(&caches[viewer][tag]);
+	ram_bytes = size_bytes;
+	madvise(ram, FAKE_BIG_BYTES, MADV_DONTNEED);
 	memset(&core, 0, sizeof(core));
 	fake_counters = (struct fake_counters){ 0 };
 	fake_refuse_state = false;
@@ -120,9 +135,19 @@ void fake_start(unsigned int spare_pages)
 	fake_console[0] = 0;
 	fake_processor = 0;
 	config.frame_storage = frame_storage;
-	config.page_count = core_pages_needed(&map) + spare_pages;
+	config.page_count = core_pages_needed(machine) + spare_pages;
 	if (core_start(&config) != BULKHEAD_OK)
 		abort();
+}
+
+void fake_start(unsigned int spare_pages)
+{
+	start(&map, FAKE_RAM_BYTES, spare_pages);
+}
+
+void fake_start_big(unsigned int spare_pages)
+{
+	start(&big_map, FAKE_BIG_BYTES, spare_pages);
 }
 
 /* A walk of the tables by the format's rules alone, sharing nothing with the core's own. */
@@ -165,7 +190,7 @@ static struct cached *slot(struct cache *cache, uint64_t input)
 /* Devices and MMIO are not in RAM: such translations are not tracked. */
 static bool is_ram(struct phys page)
 {
-	return page.value < FAKE_RAM_BYTES;
+	return page.value < ram_bytes;
 }
 
 struct view fake_view(enum viewer viewer, const struct address_space *space,

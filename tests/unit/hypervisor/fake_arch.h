@@ -11,7 +11,8 @@
 
 #include "core.h"
 
-#define FAKE_RAM_BYTES	  (1088ull << 20) /* 0 .. 1088 MiB; the second GiB's start is one 1 GiB leaf's */
+#define FAKE_RAM_BYTES	  (64ull << 20)	  /* 0 .. 64 MiB */
+#define FAKE_BIG_BYTES	  (2ull << 30)	  /* RAM with fake_start_big(): a whole 1 GiB leaf in it */
 #define FAKE_OWN_BASE	  (16ull << 20)	  /* hypervisor memory */
 #define FAKE_OWN_BYTES	  (2ull << 20)
 #define FAKE_DEVICE_BASE  (0xfe000000ull)
@@ -36,6 +37,9 @@ struct view {
 
 /** Starts machine and core afresh; spare_pages tables beyond those the identity needs. */
 void fake_start(unsigned int spare_pages);
+
+/** The same with FAKE_BIG_BYTES of RAM. Slow: once a test. */
+void fake_start_big(unsigned int spare_pages);
 
 /** The memory map fake_start() uses. */
 const struct memory_map *fake_map(void);
