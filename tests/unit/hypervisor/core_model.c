@@ -1102,6 +1102,8 @@ bool model_step(void)
 			steps[i].step();
 			EXPECT(core.service.retired.page_count == 0);
 			EXPECT(core.lock.word == 0);
+			EXPECT(core.service.own.page_count < RAM_PAGES);
+			EXPECT(core.service.paid.page_count < RAM_PAGES);
 			return true;
 		}
 		pick -= steps[i].weight;

@@ -29,7 +29,7 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", ".."
 CORE = os.path.join(ROOT, "hypervisor", "core")
 TESTS = os.path.join(ROOT, "tests", "unit", "hypervisor")
 FLAGS = ["-std=gnu11", "-O1", "-g0", "-w", "-I" + CORE, "-I" + os.path.join(ROOT, "include"), "-I" + TESTS]
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 30
 
 CALLS = {
     "flush": r"(?:arch_flush|flush_service|flush_guest)",
