@@ -23,9 +23,8 @@ static void copy_text(char *field, size_t size_bytes, const char *text)
 
 static void describe_guest(const struct guest *guest, struct bulkhead_guest_status *status)
 {
+	/* A free slot is all zero. */
 	*status = (struct bulkhead_guest_status){ 0 };
-	if (guest->state == BULKHEAD_GUEST_FREE)
-		return;
 	status->handle = guest->handle;
 	status->state = guest->state;
 	status->is_protected = guest->is_protected;

@@ -136,6 +136,8 @@ static void start(const struct memory_map *machine, uint64_t size_bytes, unsigne
 	fake_processor = 0;
 	config.frame_storage = frame_storage;
 	config.page_count = core_pages_needed(machine) + spare_pages;
+	/* Memory comes with whatever was in it. */
+	memset(ram + FAKE_OWN_BASE, 0xa5, config.page_count * PAGE_BYTES);
 	if (core_start(&config) != BULKHEAD_OK)
 		abort();
 }

@@ -5,7 +5,7 @@ Mutations are derived from the source:
   flush, clear   every statement that is a call of a function that flushes or clears
   record         every statement that changes the frame table or a page table
   check          every `if (...)` that leads to a return, break or continue: its condition becomes false
-A mutant is caught if the core does not compile, or core_test or core_model_test fails on it. A mutant
+A mutant is caught if the core does not compile, or one of the core's tests fails on it. A mutant
 that changes nothing anybody could see is listed in EQUIVALENT with the reason.
 
 usage: mutate.py [--all | --sample N [--seed S]] [--list] [--steps N]
@@ -37,6 +37,9 @@ CALLS = {
     "record": r"(?:frame_set|address_space_set|count_difference|ownership_unpin|merge|split"
               r"|hide_from_service|show_to_service)",
 }
+
+# Test programs; the model test comes last, being the slowest.
+PROGRAMS = ("core_test", "core_guest_test", "core_start_test", "core_report_test")
 
 # (file, text of the mutated line, reason)
 EQUIVALENT = []
@@ -107,8 +110,7 @@ def compile_object(source, output):
 def build_rest(directory):
     """Compiles everything once; a mutant replaces one object."""
     names = [os.path.join(CORE, name) for name in sorted(os.listdir(CORE)) if name.endswith(".c")]
-    names += [os.path.join(TESTS, name + ".c")
-              for name in ("fake_arch", "core_model", "core_test", "core_model_test")]
+    names += [os.path.join(TESTS, name + ".c") for name in ("fake_arch", "core_model", "core_model_test", *PROGRAMS)]
     objects = {}
     for name in names:
         objects[name] = os.path.join(directory, os.path.basename(name)[:-2] + ".o")
@@ -119,10 +121,12 @@ def build_rest(directory):
 
 def run_tests(objects, directory, label, steps):
     """True if every test passes."""
-    shared = [path for name, path in objects.items()
-              if os.path.basename(name) not in ("core_test.c", "core_model_test.c", "core_model.c")]
-    model = [objects[os.path.join(TESTS, "core_model.c")], objects[os.path.join(TESTS, "core_model_test.c")]]
-    programs = [(shared + [objects[os.path.join(TESTS, "core_test.c")]], []), (shared + model, [str(steps)])]
+    def of(name):
+        return objects[os.path.join(TESTS, name + ".c")]
+
+    shared = [path for name, path in objects.items() if name.startswith(CORE)] + [of("fake_arch")]
+    programs = [(shared + [of(name)], []) for name in PROGRAMS]
+    programs.append((shared + [of("core_model"), of("core_model_test")], [str(steps)]))
     for number, (parts, arguments) in enumerate(programs):
         program = os.path.join(directory, f"{label}-{number}")
         if subprocess.run(["gcc", *parts, "-lcmocka", "-lcrypto", "-o", program],
