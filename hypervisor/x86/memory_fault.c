@@ -4,6 +4,7 @@
  */
 #include "apic.h"
 #include "config_space.h"
+#include "device_interrupts.h"
 #include "hypervisor.h"
 #include "memory_fault.h"
 #include "service_memory.h"
@@ -67,8 +68,11 @@ static void raw_write(uint64_t address, unsigned int size_bytes, uint64_t value)
 	}
 }
 
-/* Writes a filtered register, as far as it may be written. */
-static void window_write(struct processor *processor, unsigned int window, uint64_t address,
+/*
+ * Writes a filtered register, as far as it may be written. False: the instruction is to be executed
+ * again, because there is more to do than one exit may.
+ */
+static bool window_write(struct processor *processor, unsigned int window, uint64_t address,
 			 unsigned int size_bytes, uint64_t value)
 {
 	uint32_t offset = (uint32_t)(address - windows.rows[window].base);
@@ -85,7 +89,11 @@ static void window_write(struct processor *processor, unsigned int window, uint6
 		if (config_space_may_write(windows.rows[window].function, (uint16_t)offset, size_bytes))
 			raw_write(address, size_bytes, value);
 		break;
+	case WINDOW_IOMMU:
+		return device_interrupts_write(windows.rows[window].function, offset, size_bytes,
+					       value);
 	}
+	return true;
 }
 
 static bool emulate(struct processor *processor, unsigned int window, uint64_t address)
@@ -103,6 +111,9 @@ static bool emulate(struct processor *processor, unsigned int window, uint64_t a
 		return false;
 	if ((address & (store.size_bytes - 1)) != 0)
 		return false;
+	/* Nobody exchanges these, and repeating an exchange or a string store would not be the same. */
+	if (windows.rows[window].kind == WINDOW_IOMMU && (store.is_exchange || store.is_string))
+		return false;
 	gpr[GPR_RAX] = vendor_rax(processor);
 	value = store_value(&store, gpr);
 	if (store.is_exchange) {
@@ -112,8 +123,8 @@ static bool emulate(struct processor *processor, unsigned int window, uint64_t a
 	if (store.is_string)
 		gpr[GPR_RDI] += view.rflags & RFLAGS_DF ? -(uint64_t)store.size_bytes :
 							  (uint64_t)store.size_bytes;
-	window_write(processor, window, address, store.size_bytes, value);
-	vendor_skip(processor, store.length_bytes);
+	if (window_write(processor, window, address, store.size_bytes, value))
+		vendor_skip(processor, store.length_bytes);
 	return true;
 }
 

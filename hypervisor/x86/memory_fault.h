@@ -12,6 +12,7 @@ enum window_kind {
 	WINDOW_APIC,
 	WINDOW_HPET,
 	WINDOW_CONFIG, /* configuration space of one function; function says which */
+	WINDOW_IOMMU,  /* ring pointers of the emulated IOMMU; function is its number */
 };
 
 /** Adds a window; the nested tables must make it read-only. Before the service domain starts. */

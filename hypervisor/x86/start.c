@@ -7,6 +7,7 @@
 #include "apic.h"
 #include "config_space.h"
 #include "cpu.h"
+#include "device_interrupts.h"
 #include "hypervisor.h"
 #include "memory_fault.h"
 #include "memory_layout.h"
@@ -67,9 +68,11 @@ static void register_write(void *context, uint64_t address, uint64_t value)
 	*(volatile uint64_t *)direct(address) = value;
 }
 
+/* Whoever waits for the IOMMU must go on answering flushes: their owner may hold what it waits for. */
 static void register_relax(void *context)
 {
 	(void)context;
+	processor_poll_flush();
 	cpu_relax();
 }
 
@@ -266,7 +269,7 @@ static enum boot_result start_core(void)
 	return BOOT_BAD_MEMORY_MAP;
 }
 
-static enum boot_result start_iommu(struct acpi_tables *tables)
+static enum boot_result start_iommu(void)
 {
 	static const struct iommu_access access = { register_read, register_write, register_relax,
 						    NULL };
@@ -283,15 +286,14 @@ static enum boot_result start_iommu(struct acpi_tables *tables)
 	if (!memory.virtual_address)
 		return BOOT_TOO_LITTLE_MEMORY;
 	result = iommu_start(&machine.iommu, &access, &memory, core.service.root.value, 4,
-			     IOMMU_INTERRUPTS_PASS);
+			     IOMMU_INTERRUPTS_CHECKED);
 	if (result != IOMMU_OK) {
 		log_error("iommu", "cannot be taken over: %s", iommu_result_name(result));
 		return BOOT_IOMMU_FAILED;
 	}
-	core_add_facts(BULKHEAD_FACT_DMA_CONTAINED);
-	if (acpi_hide_table(&acpi_memory, tables, "IVRS") != ACPI_OK)
-		log_warning("iommu", "its ACPI table could not be hidden");
-	log_info("iommu", "%u units contain DMA", machine.iommu.unit_count);
+	device_interrupts_start();
+	core_add_facts(BULKHEAD_FACT_DMA_CONTAINED | BULKHEAD_FACT_INTERRUPTS_CHECKED);
+	log_info("iommu", "%u units contain DMA and check interrupts", machine.iommu.unit_count);
 	return BOOT_OK;
 }
 
@@ -311,7 +313,7 @@ static uint32_t start_on_own_tables(void *argument)
 	lay_memory_out();
 	result = start_core();
 	if (result == BOOT_OK)
-		result = start_iommu(&tables);
+		result = start_iommu();
 	if (result != BOOT_OK)
 		return result;
 	smm_close();

@@ -47,7 +47,7 @@ class Victim:
             extra[f"bin/{program}"] = os.path.join(quick.build_folder(), "tests/attack", program)
         initrd = quick.initrd(os.path.join(folder, "initrd"), extra=extra)
         boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
-                          more=f"panic=0 {more}")
+                          more=f"panic=0 iommu=pt {more}")
         self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **(pc or {}))
         self.target_page = None
 
@@ -169,10 +169,11 @@ class Victim:
 
     def hypervisor_page(self):
         if self.target_page is None:
-            found = re.search(r"memory ([0-9a-f]+)-([0-9a-f]+)", self.pc.text())
+            found = re.search(r"(\d+) KiB reserved at ([0-9a-f]+)", self.pc.text())
             if not found:
                 raise Gone("Bulkhead's log does not say where its memory is")
-            start, end = (int(word, 16) for word in found.groups())
+            start = int(found.group(2), 16)
+            end = start + (int(found.group(1)) << 10)
             # The first page with something in it that stays as it is: code or constants.
             for page in range(start, end, PAGE):
                 content = self.truth(page)

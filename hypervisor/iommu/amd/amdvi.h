@@ -33,7 +33,9 @@
 #define AMDVI_CONTROL_COHERENT	   (1ull << 10)
 #define AMDVI_CONTROL_ISOCHRONOUS  (1ull << 11)
 #define AMDVI_CONTROL_COMMANDS	   (1ull << 12)
+#define AMDVI_CONTROL_WIDE_ENTRIES (1ull << 17) /* GAEn: remapping entries of 16 bytes */
 #define AMDVI_FEATURE_INVALIDATE_ALL (1ull << 6)
+#define AMDVI_FEATURE_WIDE_ENTRIES   (1ull << 7)
 #define AMDVI_STATUS_EVENT_OVERFLOW (1ull << 0)
 
 /* The rings: 256 entries of 16 bytes each, one page. */

@@ -6,9 +6,9 @@
  */
 #include "amdvi_copy.h"
 
-#define COPY_PIECE	64u /* entries */
+#define COPY_PIECE	32u /* entries */
 #define COST_LOOK	1u
-#define COST_PIECE	8u
+#define COST_PIECE	6u
 #define COST_FORGET	8u
 #define TABLE_ADDRESS	0x000ffffffffff000ull
 #define PAGING_MODE	(7ull << 9)
@@ -30,6 +30,19 @@ uint32_t amdvi_unit_check_entry(uint32_t entry)
 	if (!(entry & ENTRY_VALID) || type > ENTRY_ARBITRATED || vector < LOWEST_VECTOR)
 		return 0;
 	return entry & ENTRY_KEPT;
+}
+
+/* A 128-bit entry [2.2.5.3]: destination in bits 31:8 of the first half and 63:56 of the second. */
+#define WIDE_GUEST_MODE	  (1ull << 7)
+#define WIDE_DESTINATION  0xffff0000ull
+#define WIDE_HIGH_BITS	  (0xffull << 56)
+
+uint32_t amdvi_unit_check_wide_entry(uint64_t first, uint64_t second)
+{
+	if ((first & (WIDE_GUEST_MODE | WIDE_DESTINATION)) || (second & WIDE_HIGH_BITS))
+		return 0;
+	return amdvi_unit_check_entry((uint32_t)(first & 0xffff) |
+				      (uint32_t)(second & 0xff) << ENTRY_VECTOR_SHIFT);
 }
 
 static uint32_t *table_of(const struct iommu *iommu, uint32_t slot)
@@ -89,22 +102,38 @@ static bool read_wish(struct amdvi_unit *unit, uint16_t device, uint64_t *wish)
 	       (words[2] & AMDVI_DTE_INT_CONTROL) == AMDVI_DTE_INT_REMAP;
 }
 
+/* The entry the real unit gets for one of a piece, and whether the service domain meant it to work. */
+static uint32_t check_one(const uint64_t *piece, uint32_t index, bool is_wide, bool *is_valid)
+{
+	uint32_t narrow;
+
+	if (is_wide) {
+		*is_valid = piece[2 * index] & ENTRY_VALID;
+		return amdvi_unit_check_wide_entry(piece[2 * index], piece[2 * index + 1]);
+	}
+	narrow = (uint32_t)(piece[index / 2] >> (32 * (index % 2)));
+	*is_valid = narrow & ENTRY_VALID;
+	return amdvi_unit_check_entry(narrow);
+}
+
 static void copy_piece(struct amdvi_unit *unit, uint32_t *entries, uint64_t wish)
 {
-	uint32_t length = 1u << (wish >> 1 & 15), count = 0, piece[COPY_PIECE];
-	uint64_t from = (wish & AMDVI_DTE_INT_ROOT) + 4ull * unit->next_entry;
+	bool is_wide = amdvi_unit_register(unit, AMDVI_CONTROL) & AMDVI_CONTROL_WIDE_ENTRIES;
+	uint32_t length = 1u << (wish >> 1 & 15), entry_bytes = is_wide ? 16 : 4, count = 0;
+	uint64_t from = (wish & AMDVI_DTE_INT_ROOT) + (uint64_t)entry_bytes * unit->next_entry;
+	uint64_t piece[2 * COPY_PIECE];
 
 	/* Entries behind the end of the service domain's table, or out of its memory, are blocked. */
 	if (unit->next_entry < length)
 		count = length - unit->next_entry < COPY_PIECE ? length - unit->next_entry
 							       : COPY_PIECE;
-	if (count > 0 &&
-	    !unit->memory.read(unit->memory.context, from, piece, count * sizeof(piece[0])))
+	if (count > 0 && !unit->memory.read(unit->memory.context, from, piece, count * entry_bytes))
 		count = 0;
 	for (uint32_t i = 0; i < COPY_PIECE; i++) {
-		uint32_t checked = i < count ? amdvi_unit_check_entry(piece[i]) : 0;
+		bool is_valid = false;
+		uint32_t checked = i < count ? check_one(piece, i, is_wide, &is_valid) : 0;
 
-		if (i < count && (piece[i] & ENTRY_VALID) && !checked)
+		if (is_valid && !checked)
 			unit->refused_entries++;
 		__atomic_store_n(&entries[unit->next_entry + i], checked, __ATOMIC_RELAXED);
 	}

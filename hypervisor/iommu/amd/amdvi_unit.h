@@ -20,8 +20,8 @@
 
 #include "amdvi.h"
 
-/** What the emulated unit offers in its feature register: INVALIDATE_ALL and 32-bit entries. */
-#define AMDVI_UNIT_FEATURES AMDVI_FEATURE_INVALIDATE_ALL
+/** What the emulated unit offers in its feature register: INVALIDATE_ALL, entries of both widths. */
+#define AMDVI_UNIT_FEATURES (AMDVI_FEATURE_INVALIDATE_ALL | AMDVI_FEATURE_WIDE_ENTRIES)
 
 /**
  * Memory as the service domain owns it. Both return false, without a partial effect on a page, if any
@@ -93,5 +93,11 @@ enum amdvi_unit_result amdvi_unit_write(struct amdvi_unit *unit, uint32_t offset
  * if it is not valid, not one of these, or has a vector that the local APIC would not accept.
  */
 uint32_t amdvi_unit_check_entry(uint32_t entry);
+
+/**
+ * The same for an entry of 16 bytes (CONTROL.GAEn): first and second are its 64-bit halves. Guest-mode
+ * entries and destinations above 255 are not valid here.
+ */
+uint32_t amdvi_unit_check_wide_entry(uint64_t first, uint64_t second);
 
 #endif

@@ -206,6 +206,35 @@ static void init_smi_nmi_and_exint_entries_are_never_copied(void **state)
 	assert_null(fake.complaint);
 }
 
+static void wide_entries_mean_the_same(void **state)
+{
+	uint8_t destination;
+
+	write_wide(AMDVI_CONTROL, 8,
+		   AMDVI_CONTROL_COMMANDS | AMDVI_CONTROL_ENABLE | AMDVI_CONTROL_WIDE_ENTRIES);
+	put(ENTRIES + 5 * 16, VALID | 1 << 6 | 3 << 8, 8);
+	put(ENTRIES + 5 * 16 + 8, 0x41, 8);
+	for (uint32_t type = 2; type < 8; type++) {
+		put(ENTRIES + (8 + type) * 16, VALID | type << 2, 8);
+		put(ENTRIES + (8 + type) * 16 + 8, 0x41, 8);
+	}
+	put(ENTRIES + 20 * 16, VALID | 1 << 7, 8); /* guest mode */
+	put(ENTRIES + 20 * 16 + 8, 0x41, 8);
+	put(ENTRIES + 21 * 16, VALID | 1 << 16, 8); /* destination 256 */
+	put(ENTRIES + 21 * 16 + 8, 0x41, 8);
+	put(ENTRIES + 22 * 16, VALID, 8);
+	put(ENTRIES + 22 * 16 + 8, 0x41 | 1ull << 56, 8);
+	put(ENTRIES + 23 * 16, VALID, 8);
+	put(ENTRIES + 23 * 16 + 8, 15, 8);
+	set_wish(DEVICE, WISH);
+	sync_device(DEVICE);
+	assert_int_equal(fake_interrupt(DEVICE, 0, 5, &destination), 0x41);
+	assert_int_equal(destination, 3);
+	for (uint32_t index = 6; index < 64; index++)
+		assert_int_equal(fixed(DEVICE, index), FAKE_BLOCKED);
+	assert_int_equal(unit.refused_entries, 10);
+}
+
 static void reserved_bits_of_an_entry_are_dropped(void **state)
 {
 	assert_int_equal(amdvi_unit_check_entry(0xff410182u | VALID), 0x00410181u & 0x00ffff7du);
@@ -342,7 +371,8 @@ static void only_the_offered_features_show_and_odd_writes_do_nothing(void **stat
 {
 	uint8_t before[AMDVI_WINDOW_BYTES];
 
-	assert_int_equal(unit.window[AMDVI_FEATURES / 8], AMDVI_FEATURE_INVALIDATE_ALL);
+	assert_int_equal(unit.window[AMDVI_FEATURES / 8],
+			 AMDVI_FEATURE_INVALIDATE_ALL | AMDVI_FEATURE_WIDE_ENTRIES);
 	memcpy(before, unit.window, sizeof(before));
 	write_wide(AMDVI_STATUS, 8, UINT64_MAX);
 	write_wide(AMDVI_COMMAND_TAIL, 1, 16);
@@ -384,6 +414,7 @@ int main(void)
 		TEST(an_entry_linux_made_delivers_to_where_it_says),
 		TEST(a_changed_entry_holds_after_its_invalidation),
 		TEST(init_smi_nmi_and_exint_entries_are_never_copied),
+		TEST(wide_entries_mean_the_same),
 		TEST(reserved_bits_of_an_entry_are_dropped),
 		TEST(a_device_that_wants_no_remapping_is_blocked),
 		TEST(address_translation_is_not_linuxs_to_set),
