@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finding ACPI's tables: RSDP, root table, the list of all others, and hiding one of them.
+ * Finding ACPI's tables: RSDP, root table, the list of all others.
  * The one idea: a table enters the list only after its length and checksum held, so the parsers of
  * single tables (acpi_*.c) need to check offsets against that length and nothing else.
  */
@@ -13,7 +13,6 @@
 #define BIOS_AREA_END	  0x100000u
 #define EBDA_SEGMENT	  0x40eu /* BIOS data area: segment of the extended BIOS data area */
 #define EBDA_SEARCH_BYTES 1024u
-#define CHECKSUM_OFFSET	  9u
 
 static bool same_signature(const char *left, const char *right, size_t size)
 {
@@ -129,9 +128,9 @@ static uint32_t table_length(const struct acpi_memory *memory, uint64_t address,
 }
 
 static enum acpi_result list_table(const struct acpi_memory *memory, struct acpi_tables *tables,
-				   uint64_t entry_address, uint64_t address)
+				   uint64_t address)
 {
-	struct acpi_table table = {.address = address, .entry_address = entry_address};
+	struct acpi_table table = {.address = address};
 
 	if (address != 0)
 		table.length_bytes = table_length(memory, address, table.signature);
@@ -165,8 +164,7 @@ static enum acpi_result walk_root(const struct acpi_memory *memory, struct acpi_
 
 		if (!memory->read(memory->context, root + offset, entry, entry_bytes))
 			return ACPI_UNREADABLE;
-		result = list_table(memory, tables, root + offset,
-				    little_endian(entry, entry_bytes));
+		result = list_table(memory, tables, little_endian(entry, entry_bytes));
 		if (result != ACPI_OK)
 			return result;
 	}
@@ -228,32 +226,4 @@ bool acpi_table_value(const struct acpi_memory *memory, const struct acpi_table 
 		return false;
 	*value = little_endian(bytes, size_bytes);
 	return true;
-}
-
-enum acpi_result acpi_hide_table(const struct acpi_memory *memory, struct acpi_tables *tables,
-				 const char *signature)
-{
-	static const char hidden[4] = {'N', 'O', 'N', 'E'};
-	enum acpi_result result = ACPI_NOT_FOUND;
-
-	for (uint32_t i = 0; i < tables->count; i++) {
-		struct acpi_table *table = &tables->tables[i];
-		uint64_t checksum;
-		uint8_t corrected;
-
-		if (!same_signature(table->signature, signature, 4))
-			continue;
-		if (!acpi_table_value(memory, table, CHECKSUM_OFFSET, 1, &checksum))
-			return ACPI_UNREADABLE;
-		corrected = (uint8_t)checksum;
-		for (uint32_t j = 0; j < 4; j++)
-			corrected = (uint8_t)(corrected + table->signature[j] - hidden[j]);
-		if (!memory->write(memory->context, table->address, hidden, sizeof(hidden)) ||
-		    !memory->write(memory->context, table->address + CHECKSUM_OFFSET, &corrected, 1))
-			return ACPI_UNREADABLE;
-		for (uint32_t j = 0; j < 4; j++)
-			table->signature[j] = hidden[j];
-		result = ACPI_OK;
-	}
-	return result;
 }

@@ -29,8 +29,6 @@
 struct acpi_memory {
 	/** Copies size bytes at the physical address; false if any of them cannot be read. */
 	bool (*read)(void *context, uint64_t address, void *buffer, size_t size);
-	/** The same for writing; only acpi_hide_table() needs it, others accept NULL. */
-	bool (*write)(void *context, uint64_t address, const void *buffer, size_t size);
 	void *context;
 };
 
@@ -49,7 +47,6 @@ struct acpi_table {
 	char signature[4];
 	uint32_t length_bytes;
 	uint64_t address;
-	uint64_t entry_address; /* of the root table's entry that points here */
 };
 
 /** The root table and all it points to. */
@@ -175,14 +172,6 @@ enum acpi_result acpi_read_fadt(const struct acpi_memory *memory, const struct a
 				struct acpi_fadt *fadt) __attribute__((warn_unused_result));
 enum acpi_result acpi_read_ivrs(const struct acpi_memory *memory, const struct acpi_tables *tables,
 				struct acpi_ivrs *ivrs) __attribute__((warn_unused_result));
-
-/**
- * Makes a table invisible to the operating system: overwrites its signature with "NONE" and corrects
- * its checksum, so that nobody matches it and nobody complains. All listed tables with the signature
- * are hidden. ACPI_NOT_FOUND if there is none.
- */
-enum acpi_result acpi_hide_table(const struct acpi_memory *memory, struct acpi_tables *tables,
-				 const char *signature) __attribute__((warn_unused_result));
 
 /**
  * Reads a little-endian value of 1, 2, 4 or 8 bytes at an offset of a table. For the parsers: false if

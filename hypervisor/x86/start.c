@@ -45,16 +45,7 @@ static bool memory_read(void *context, uint64_t address, void *buffer, size_t si
 	return true;
 }
 
-static bool memory_write(void *context, uint64_t address, const void *buffer, size_t size)
-{
-	(void)context;
-	if (address == 0 || address > 1ull << 32 || size > (1ull << 32) - address)
-		return false;
-	__builtin_memcpy(direct(address), buffer, size);
-	return true;
-}
-
-static const struct acpi_memory acpi_memory = { memory_read, memory_write, NULL };
+static const struct acpi_memory acpi_memory = { memory_read, NULL };
 
 static uint64_t register_read(void *context, uint64_t address)
 {

@@ -47,7 +47,7 @@ class Victim:
             extra[f"bin/{program}"] = os.path.join(quick.build_folder(), "tests/attack", program)
         initrd = quick.initrd(os.path.join(folder, "initrd"), extra=extra)
         boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
-                          more=f"panic=0 iommu=pt {more}")
+                          more=f"panic=0 {more}")
         self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **(pc or {}))
         self.target_page = None
 

@@ -17,7 +17,7 @@ MODULES = ["nvme", "e1000e", "xhci_pci", "usbhid", "hid_generic", "evdev", "msr"
 BOOT_PATH = "EFI/BOOT/BOOTX64.EFI"  # what firmware starts from a disk it was told nothing about
 # The tests' firmware has neither Secure Boot nor a TPM unless a row says so.
 SETTINGS = {"log": "info", "if-unverified": "continue"}
-COMMAND_LINE = "console=ttyS0,115200 loglevel=5 printk.devkmsg=on panic=-1 no_timer_check"
+COMMAND_LINE = "console=ttyS0,115200 loglevel=5 printk.devkmsg=on panic=-1 no_timer_check iommu=pt"
 
 
 def build_folder():

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ACPI parser over tables built in memory: what it finds, what it refuses, what hiding leaves. */
+/* The ACPI parser over tables built in memory: what it finds, what it refuses. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,15 +24,7 @@ static bool fake_read(void *context, uint64_t address, void *buffer, size_t size
 	return true;
 }
 
-static bool fake_write(void *context, uint64_t address, const void *buffer, size_t size)
-{
-	if (address > MEMORY_BYTES || size > MEMORY_BYTES - address)
-		return false;
-	memcpy(memory_bytes + address, buffer, size);
-	return true;
-}
-
-static const struct acpi_memory memory = {fake_read, fake_write, NULL};
+static const struct acpi_memory memory = {fake_read, NULL};
 
 static void put(uint32_t address, uint32_t size, uint64_t value)
 {
@@ -48,15 +40,6 @@ static void fix_sum(uint32_t address, uint32_t size, uint32_t sum_offset)
 	for (uint32_t i = 0; i < size; i++)
 		sum = (uint8_t)(sum + memory_bytes[address + i]);
 	memory_bytes[address + sum_offset] = (uint8_t)-sum;
-}
-
-static uint8_t sum_of(uint32_t address, uint32_t size)
-{
-	uint8_t sum = 0;
-
-	for (uint32_t i = 0; i < size; i++)
-		sum = (uint8_t)(sum + memory_bytes[address + i]);
-	return sum;
 }
 
 static void close_table(uint32_t address, const char *signature, uint32_t size)
@@ -393,23 +376,6 @@ static void ivrs_entries_that_pass_their_block_are_refused(void **state)
 	assert_int_equal(acpi_read_ivrs(&memory, &tables, &ivrs), ACPI_BAD_LENGTH);
 }
 
-static void a_hidden_table_is_gone_and_its_sum_still_holds(void **state)
-{
-	struct acpi_tables tables;
-	struct acpi_ivrs ivrs;
-	uint32_t length = build_ivhd(TABLE_AT + 48, 0x10, 0xfed80000);
-
-	tables = read_one("IVRS", 48 + length);
-	assert_int_equal(acpi_hide_table(&memory, &tables, "IVRS"), ACPI_OK);
-	assert_int_equal(sum_of(TABLE_AT, 48 + length), 0);
-	assert_null(acpi_table_find(&tables, "IVRS"));
-	assert_int_equal(acpi_read_tables(&memory, RSDP_AT, &tables), ACPI_OK);
-	assert_int_equal(tables.count, 1);
-	assert_int_equal(tables.skipped, 0);
-	assert_int_equal(acpi_read_ivrs(&memory, &tables, &ivrs), ACPI_NOT_FOUND);
-	assert_int_equal(acpi_hide_table(&memory, &tables, "IVRS"), ACPI_NOT_FOUND);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,7 +391,6 @@ int main(void)
 		cmocka_unit_test_setup(fadt_gives_ports_and_prefers_the_generic_form, clear_memory),
 		cmocka_unit_test_setup(ivrs_blocks_of_one_base_are_one_unit, clear_memory),
 		cmocka_unit_test_setup(ivrs_entries_that_pass_their_block_are_refused, clear_memory),
-		cmocka_unit_test_setup(a_hidden_table_is_gone_and_its_sum_still_holds, clear_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
