@@ -3,6 +3,7 @@
 A case that can wreck the machine gets a row of its own. `check` functions judge, from outside, what the whole boot
 showed; they return a reason when something is wrong.
 """
+import re
 from dataclasses import dataclass, field
 
 import guests
@@ -10,15 +11,26 @@ import guests
 
 @dataclass
 class Boot:
-    """name: also the Meson test. how: see quick.boot. pc: arguments of pc.Pc. checks: functions of (session, pc).
+    """One row.
 
-    files: a function that returns more files for the initrd, {path inside: file}; modules: more kernel modules.
+    name    also the Meson test
+    how     see quick.boot
+    cases   reported by name; each must pass
+    first   cases that run before those and report nothing, because the machine does not come back from them
+    pc      arguments of pc.Pc
+    checks  functions of (session, pc), run after the PC has ended
+    esp     more files for the EFI system partition: "kernel", "initrd" stand for the quick system's
+    files   a function that returns more files for the initrd, {path inside: file}
+    modules more kernel modules
     """
     name: str
     how: str
     cases: list = field(default_factory=list)
+    first: list = field(default_factory=list)
     pc: dict = field(default_factory=dict)
     checks: list = field(default_factory=list)
+    esp: dict = field(default_factory=dict)
+    configuration: dict = field(default_factory=dict)
     more: str = ""
     after: str = "poweroff"
     series: str = "6.1"
@@ -31,10 +43,45 @@ def stays_bare(session, _pc):
     return "" if session.up["bulkhead"] == "no" else "a bare boot says it runs under Bulkhead"
 
 
+def runs_under_bulkhead(session, _pc):
+    return "" if session.up["bulkhead"] == "yes" else "Linux runs without Bulkhead"
+
+
+def no_panic(_session, pc):
+    """Neither the hypervisor nor Linux met something it could not go on from."""
+    found = re.search(r".*(panic:|Kernel panic|BUG:|Oops|general protection fault|rcu: INFO).*", pc.text())
+    return found.group(0) if found else ""
+
+
+def guests_memory_is_cleared_first(_session, pc):
+    """The machine's end goes through the hypervisor, which clears what is secret before it lets go."""
+    return "" if re.search(r"power: .*: clearing guests", pc.text()) else "the log does not say so"
+
+
+def dma_is_reported_open(_session, pc):
+    return "" if re.search(r"DMA is not contained", pc.text()) else "the log does not say that DMA is not contained"
+
+
+UNDER = [runs_under_bulkhead, no_panic, guests_memory_is_cleared_first]
+SHARED = ["all_processors_online", "devices_work", "virtualization_is_not_offered", "hypercall_from_cpl3_is_refused",
+          "hypervisor_memory_reads_zeros_and_cannot_be_written", "status_names_what_is_unprotected",
+          "stats_count_exits_by_reason", "log_is_readable", "nmi_reaches_linux", "processor_goes_off_and_on",
+          "no_exit_for_linuxs_own_work"]
+
 BOOTS = [
-    Boot("control-without-bulkhead", "bare-uefi", ["all_processors_online", "devices_work", "ring0_works",
-                                                "driver_refuses_without_bulkhead"],
-         checks=[stays_bare]),
+    Boot("control-without-bulkhead", "bare-uefi",
+         ["all_processors_online", "devices_work", "ring0_works", "driver_refuses_without_bulkhead",
+          "nmi_reaches_linux", "processor_goes_off_and_on"], checks=[stays_bare]),
     Boot("monitor-on-kvm", "bare-direct", ["monitor_runs_a_guest_on_stock_kvm"], files=guests.on_kvm,
          modules=("kvm_amd",), pc={"iommu": None, "scratch_mib": 0}),
+    Boot("uefi", "uefi", SHARED, checks=UNDER, more="bulkhead.dma_contained"),
+    Boot("without-iommu", "uefi", ["all_processors_online", "devices_work", "status_names_what_is_unprotected"],
+         pc={"iommu": None}, checks=UNDER),
+    Boot("intel-iommu", "uefi", ["all_processors_online", "devices_work", "status_names_what_is_unprotected"],
+         pc={"iommu": "intel"}, checks=UNDER),
+    Boot("kexec", "uefi", ["bulkhead_is_still_beneath"], first=["kexec"], checks=UNDER,
+         esp={"kexec/vmlinuz": "kernel", "kexec/initrd": "initrd"}),
+    Boot("reset", "uefi", ["all_processors_online"], after="reboot", checks=UNDER),
+    Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable"], series="6.12",
+         checks=UNDER),
 ]

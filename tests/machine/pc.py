@@ -53,6 +53,15 @@ class Direct:
         self.kernel, self.initrd, self.append = kernel, initrd, append
 
 
+class Multiboot:
+    """Boot without firmware: QEMU loads a Multiboot kernel with modules, "FILE ARGUMENTS" each."""
+
+    def __init__(self, kernel, append, modules):
+        self.kernel, self.append = kernel, append
+        # QEMU separates modules by commas; one inside arguments is written twice.
+        self.initrd = ",".join(module.replace(",", ",,") for module in modules)
+
+
 class DiskImage:
     """Boot through OVMF from a ready-made disk image; the PC writes to a throw-away overlay of it."""
 
@@ -261,7 +270,7 @@ class Pc:
         return command + self.extra
 
     def _boot_arguments(self):
-        if isinstance(self.boot, Direct):
+        if isinstance(self.boot, (Direct, Multiboot)):
             command = ["-kernel", self.boot.kernel, "-append", self.boot.append]
             return command + (["-initrd", self.boot.initrd] if self.boot.initrd else [])
         variables = os.path.join(self.folder, "vars.fd")

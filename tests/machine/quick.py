@@ -65,7 +65,8 @@ def boot(how, folder, cases=(), *, series="6.1", after="poweroff", more="", init
     """A boot description for pc.Pc that runs `cases`.
 
     how: "bare-uefi" (a UKI started by firmware), "bare-direct" (QEMU loads the kernel), "uefi" (firmware starts
-    bulkhead.efi, which starts the kernel), "multiboot" (QEMU loads Bulkhead, Bulkhead the kernel).
+    bulkhead.efi, which starts the kernel), "multiboot" (QEMU loads Bulkhead, Bulkhead the kernel; one processor),
+    "bare-multiboot" (the same loader starts the kernel without Bulkhead).
     """
     os.makedirs(folder, exist_ok=True)
     kernel = os.path.join(kernel_folder(series), "vmlinuz")
@@ -80,4 +81,7 @@ def boot(how, folder, cases=(), *, series="6.1", after="poweroff", more="", init
         settings = dict(SETTINGS, **(configuration or {}))
         return pc.Uefi({BOOT_PATH: bootfile.bulkhead(os.path.join(folder, "boot.efi"), program, kernel, ram, line,
                                                      settings)})
+    if how in ("multiboot", "bare-multiboot"):
+        words = "bare" if how == "bare-multiboot" else ""
+        return pc.Multiboot(os.path.join(build_folder(), "hypervisor/bulkhead.mb"), words, [f"{kernel} {line}", ram])
     raise ValueError(f"no way to boot called '{how}'")
