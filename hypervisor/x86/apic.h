@@ -18,7 +18,10 @@ void apic_send_nmi(uint32_t apic_id);
 void apic_write(struct processor *processor, uint64_t address, unsigned int size_bytes,
 		uint64_t value);
 
-/** Takes INIT and start-up messages; returns true if the processor is to start at *vector. */
+/** Reads the processor's own logical destination. On it, before others send to it. */
+void apic_learn_destination(struct processor *processor);
+
+/** Takes INIT, start-up messages and NMIs; returns true if the processor is to start at *vector. */
 bool apic_take_messages(struct processor *processor, uint8_t *vector);
 
 #endif

@@ -59,37 +59,45 @@ enum apic_verdict apic_write_verdict(uint32_t offset, uint32_t value)
 	return APIC_DROP;
 }
 
-struct apic_command apic_command_decode(uint32_t low, uint32_t high, uint32_t self)
+bool apic_is_addressed(uint32_t destination, uint32_t logical, uint32_t format)
+{
+	uint32_t own = logical >> 24;
+
+	if (destination == 0xff)
+		return true;
+	if (format >> 28 == 0xf) /* flat: one bit each */
+		return (own & destination) != 0;
+	return own >> 4 == destination >> 4 && (own & destination & 0xf) != 0;
+}
+
+static enum apic_targets targets_of(uint32_t low, uint32_t destination)
+{
+	static const enum apic_targets shorthands[] = { APIC_ONE, APIC_SELF, APIC_ALL, APIC_OTHERS };
+	enum apic_targets targets = shorthands[low >> 18 & 3];
+
+	if (targets == APIC_ONE && (low & 1u << 11))
+		return APIC_LOGICAL;
+	return targets == APIC_ONE && destination == 0xff ? APIC_ALL : targets;
+}
+
+struct apic_command apic_command_decode(uint32_t low, uint32_t high)
 {
 	enum apic_delivery delivery = delivery_of(low);
-	bool is_logical = low & 1u << 11;
 	bool is_deassert = (low & 1u << 15) && !(low & 1u << 14);
 	struct apic_command command = { .targets = APIC_NOBODY };
 
-	if (delivery == APIC_FIXED || delivery == APIC_LOWEST || delivery == APIC_NMI) {
+	if (delivery == APIC_FIXED || delivery == APIC_LOWEST) {
 		command.is_passed = true;
 		return command;
 	}
-	if ((delivery != APIC_INIT && delivery != APIC_STARTUP) || is_deassert)
+	if ((delivery != APIC_INIT && delivery != APIC_STARTUP && delivery != APIC_NMI) ||
+	    is_deassert)
 		return command;
-	switch (low >> 18 & 3) {
-	case 0:
-		/* Nobody addresses these messages by logical destination. */
-		if (is_logical)
-			return command;
-		command.apic_id = high >> 24;
-		command.targets = command.apic_id == 0xff ? APIC_OTHERS : APIC_ONE;
-		if (command.apic_id == self)
-			return (struct apic_command){ .targets = APIC_NOBODY };
-		break;
-	case 3:
-		command.targets = APIC_OTHERS;
-		break;
-	default: /* oneself is not a target of these */
-		return command;
-	}
 	command.is_init = delivery == APIC_INIT;
 	command.is_startup = delivery == APIC_STARTUP;
+	command.is_nmi = delivery == APIC_NMI;
+	command.apic_id = high >> 24;
+	command.targets = targets_of(low, command.apic_id);
 	command.vector = (uint8_t)low;
 	return command;
 }

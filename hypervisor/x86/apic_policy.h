@@ -41,19 +41,28 @@ enum apic_verdict apic_write_verdict(uint32_t offset, uint32_t value);
 
 enum apic_targets {
 	APIC_ONE,     /* the processor with an identifier */
+	APIC_LOGICAL, /* those that apic_is_addressed() says */
+	APIC_SELF,
+	APIC_ALL,
 	APIC_OTHERS,  /* all but the sender */
 	APIC_NOBODY,
 };
 
 struct apic_command {
 	bool is_passed; /* to the hardware, as it is */
-	bool is_init, is_startup;
+	bool is_init, is_startup, is_nmi;
 	enum apic_targets targets;
-	uint32_t apic_id; /* of APIC_ONE */
+	uint32_t apic_id; /* of APIC_ONE; the logical destination of APIC_LOGICAL */
 	uint8_t vector;	  /* of a start-up message */
 };
 
-/** What a write to ICR low asks for. @self: the sender's identifier */
-struct apic_command apic_command_decode(uint32_t low, uint32_t high, uint32_t self);
+/** What a write to ICR low asks for. */
+struct apic_command apic_command_decode(uint32_t low, uint32_t high);
+
+/**
+ * Whether a logical destination names a processor (APM vol. 2, 16.6.1).
+ * @logical, @format: its LDR and DFR
+ */
+bool apic_is_addressed(uint32_t destination, uint32_t logical, uint32_t format);
 
 #endif

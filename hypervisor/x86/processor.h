@@ -50,6 +50,7 @@ enum request {
 	REQUEST_INIT = 1u << 8,	   /* the service domain sent it INIT */
 	REQUEST_STARTUP = 1u << 9, /* and a start-up message, whose vector is in bits 7:0 */
 	REQUEST_STOP = 1u << 10,   /* park for good: the machine ends */
+	REQUEST_NMI = 1u << 11,	   /* the service domain sent it an NMI */
 };
 
 /** State segment in the form the processor reads it (APM vol. 2, 12.2.5). */
@@ -73,13 +74,15 @@ struct processor {
 	uint64_t nmi_count;	 /* NMIs taken by the hypervisor */
 	uint32_t index;
 	uint32_t apic_id;
+	uint32_t logical;	 /* logical destination and its format, as last written */
+	uint32_t format;
 	uint32_t is_online;	 /* inside BOOT_ENTER or beyond */
 	uint32_t is_waiting;	 /* for a start-up message, after INIT */
 	uint32_t is_stopped;	 /* parked for good */
 	uint32_t is_nmi_blocked; /* an NMI was handed on and has not returned */
 	uint32_t is_nmi_pending;
 	uint32_t requests;	 /* enum request; written by all */
-	uint32_t doorbell;	 /* an NMI is ours; written by all */
+	uint32_t doorbell;	 /* the next NMI is ours; written by all */
 	uint64_t flush_wanted;	 /* number of the last flush asked of this processor */
 	uint64_t flush_done;
 	uint64_t gdt[7];

@@ -395,6 +395,7 @@ static void enter_on_own_tables(struct processor *processor)
 	write_cr4(CR4_PAE | CR4_MCE | (features & 1u << 7 ? CR4_SMEP : 0) |
 		  (features & 1u << 20 ? CR4_SMAP : 0));
 	copy_mtrrs();
+	apic_learn_destination(processor);
 	vendor_enter(processor, &entry, core.service.root);
 	log_info("start", "processor %u, APIC %u: the service domain runs as a guest",
 		 processor->index, processor->apic_id);

@@ -222,6 +222,8 @@ static void wait_for_requests(struct processor *processor)
 			return;
 		__atomic_store_n(&processor->doorbell, 0, __ATOMIC_SEQ_CST);
 		vendor_wait();
+		/* The ring that ended the wait is answered; left standing, it would hide another NMI. */
+		__atomic_store_n(&processor->doorbell, 0, __ATOMIC_SEQ_CST);
 	}
 }
 
