@@ -4,6 +4,7 @@
  */
 #include "cpu.h"
 #include "power.h"
+#include "sleep_type.h"
 #include "vendor.h"
 #include "../core/ownership.h"
 
@@ -83,30 +84,6 @@ void power_pm_control(uint16_t port, unsigned int size_bytes, uint32_t value)
 	power_park();
 }
 
-#define AML_NAME_S5    "_S5_"
-#define AML_PACKAGE    0x12u
-#define AML_ZERO       0x00u
-#define AML_ONE	       0x01u
-#define AML_BYTE       0x0au
-
-int power_off_type_in(const uint8_t *aml, size_t size_bytes)
-{
-	for (size_t i = 0; i + 9 < size_bytes; i++) {
-		size_t at = i + 4;
-
-		if (__builtin_memcmp(aml + i, AML_NAME_S5, 4) != 0 || aml[at] != AML_PACKAGE)
-			continue;
-		at += 2u + (aml[at + 1] >> 6); /* package length: its two top bits count more bytes */
-		at += 1;		       /* number of elements */
-		if (at + 1 >= size_bytes)
-			return -1;
-		if (aml[at] == AML_ZERO || aml[at] == AML_ONE)
-			return aml[at];
-		return aml[at] == AML_BYTE && aml[at + 1] <= PM1_SLEEP_TYPE_MASK ? aml[at + 1] : -1;
-	}
-	return -1;
-}
-
 void power_find_off_type(const struct acpi_memory *memory, const struct acpi_tables *tables)
 {
 	const struct acpi_table *fadt = acpi_table_find(tables, "FACP");
@@ -122,5 +99,5 @@ void power_find_off_type(const struct acpi_memory *memory, const struct acpi_tab
 	if (!memory->read(memory->context, dsdt + 4, &length, sizeof(length)) || length < 36 ||
 	    length > ACPI_MAX_TABLE_BYTES || dsdt + length > 1ull << 32)
 		return;
-	power.off_type = power_off_type_in(direct(dsdt), length);
+	power.off_type = sleep_type_of_off(direct(dsdt), length);
 }

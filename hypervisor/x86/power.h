@@ -21,12 +21,6 @@ void power_pm_control(uint16_t port, unsigned int size_bytes, uint32_t value);
 /** Learns from the DSDT which sleep type is power-off. */
 void power_find_off_type(const struct acpi_memory *memory, const struct acpi_tables *tables);
 
-/**
- * Finds _S5's sleep type in AML: a name followed by a package whose first element it is. Pure.
- * Returns -1 if there is none.
- */
-int power_off_type_in(const uint8_t *aml, size_t size_bytes);
-
 /** Closes system management memory, or learns that firmware did. Fills REGION_HYPERVISOR's stub. */
 void smm_close(void);
 
