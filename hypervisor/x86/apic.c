@@ -10,15 +10,17 @@
 #include "vendor.h"
 
 #define DELIVERY_PENDING (1u << 12)
+#define PATIENCE	 1000u /* turns; a message is on its way for less than that */
 
 static volatile uint32_t *apic_register(uint32_t offset)
 {
 	return direct(APIC_WINDOW + offset);
 }
 
+/* Bounded: some machines show what was last written in the pending bit. */
 static void wait_idle(void)
 {
-	while (*apic_register(APIC_ICR_LOW) & DELIVERY_PENDING)
+	for (unsigned int i = 0; i < PATIENCE && *apic_register(APIC_ICR_LOW) & DELIVERY_PENDING; i++)
 		cpu_relax();
 }
 
@@ -82,7 +84,7 @@ static void command_write(struct processor *processor, uint32_t low)
 	struct apic_command command = apic_command_decode(low, *apic_register(APIC_ICR_HIGH));
 
 	if (command.is_passed) {
-		*apic_register(APIC_ICR_LOW) = low;
+		*apic_register(APIC_ICR_LOW) = low & ~DELIVERY_PENDING;
 		return;
 	}
 	for (uint32_t i = 0; i < arch_processor_count(); i++) {

@@ -16,7 +16,7 @@
 static struct {
 	int off_type; /* sleep type of S5, -1: unknown */
 	uint32_t is_ending;
-	struct lock pm_lock;
+	uint32_t has_refused; /* said once: the log is not the service domain's to fill */
 } power = { .off_type = -1 };
 
 void power_park(void)
@@ -75,8 +75,9 @@ void power_pm_control(uint16_t port, unsigned int size_bytes, uint32_t value)
 		return;
 	}
 	if (size_bytes == 1 || type != power.off_type) {
-		log_warning("power", "sleep type %u refused: only power-off is possible",
-			    (unsigned int)type);
+		if (!__atomic_exchange_n(&power.has_refused, 1, __ATOMIC_RELAXED))
+			log_warning("power", "sleep type %u refused: only power-off is possible",
+				    (unsigned int)type);
 		return;
 	}
 	end("power-off");
