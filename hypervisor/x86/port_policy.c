@@ -52,19 +52,17 @@ static const struct row rows[] = {
 	{ 0x1000, 0xffff, PORT_PASS },	   /* PCI devices */
 };
 
-static struct port_layout layout;
+#define TABLE_PORTS 0x1000u /* above it are PCI devices, and perhaps the power ports */
 
-void port_policy_set(const struct port_layout *from)
-{
-	layout = *from;
-}
+static struct port_layout layout;
+static uint8_t table[TABLE_PORTS]; /* the rows and the layout, for one look at each access */
 
 static bool is_in(uint16_t port, uint16_t base, unsigned int size_bytes)
 {
 	return base != 0 && port >= base && port - base < (int)size_bytes;
 }
 
-enum port_rule port_policy_rule(uint16_t port)
+static enum port_rule look_up(uint16_t port)
 {
 	if (is_in(port, layout.pm1a_control, 2) || is_in(port, layout.pm1b_control, 2))
 		return PORT_PM_CONTROL;
@@ -77,6 +75,18 @@ enum port_rule port_policy_rule(uint16_t port)
 		if (port >= rows[i].first && port <= rows[i].last)
 			return rows[i].rule;
 	return PORT_DENY;
+}
+
+void port_policy_set(const struct port_layout *from)
+{
+	layout = *from;
+	for (uint16_t port = 0; port < TABLE_PORTS; port++)
+		table[port] = look_up(port);
+}
+
+enum port_rule port_policy_rule(uint16_t port)
+{
+	return port < TABLE_PORTS ? table[port] : look_up(port);
 }
 
 bool port_policy_passes(uint16_t port)

@@ -31,7 +31,7 @@ struct port_layout {
 	uint16_t smi_command;
 };
 
-/** Lays the power ports over the table. Once, before the ports are used. */
+/** Lays the power ports over the table: before anything else here is asked. Until then all is denied. */
 void port_policy_set(const struct port_layout *layout);
 
 /** The rule for a port. */

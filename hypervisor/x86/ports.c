@@ -8,6 +8,7 @@
 #include "port_policy.h"
 #include "power.h"
 
+#define ADDRESS_PORT	  0xcf8u
 #define SYSTEM_RESET	  0x01u
 #define SYSTEM_A20	  0x02u
 #define KEYBOARD_DATA	  0x60u
@@ -29,7 +30,7 @@ static enum port_rule rule_of(uint16_t port, unsigned int size_bytes)
 	enum port_rule rule = port_policy_rule(port);
 
 	/* A 4-byte access to CF8h also names CF9h, but is the address register's. */
-	if (port == 0xcf8 && size_bytes == 4)
+	if (port == ADDRESS_PORT && size_bytes == 4)
 		return PORT_CONFIG;
 	for (unsigned int i = 1; i < size_bytes; i++)
 		if (port_policy_rule((uint16_t)(port + i)) != rule || port + i > 0xffff)

@@ -104,6 +104,7 @@ static struct acpi_tables read_acpi(void)
 	struct acpi_fadt *fadt = &machine.fadt;
 	enum acpi_result result = ACPI_OK;
 
+	port_policy_set(&ports);
 	if (machine.info.rsdp == 0)
 		result = acpi_find_rsdp(&acpi_memory, &machine.info.rsdp);
 	if (result == ACPI_OK)

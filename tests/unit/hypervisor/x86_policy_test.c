@@ -212,6 +212,7 @@ static void dangerous_ports_do_not_pass(void **state)
 					  0xcf8, 0xcf9, 0xcfc, 0x60, 0x64 };
 
 	(void)state;
+	port_policy_set(&(struct port_layout){ 0 });
 	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)
 		assert_false(port_policy_passes(ports[i]));
 	assert_true(port_policy_passes(0x3f8));
@@ -234,6 +235,8 @@ static void power_ports_follow_acpi(void **state)
 	assert_true(port_policy_passes(0x62f));
 	assert_int_equal(port_policy_rule(0x630), PORT_DENY); /* SMI enable */
 	assert_int_equal(port_policy_rule(0xb2), PORT_SMI_COMMAND);
+	port_policy_set(&(struct port_layout){ .pm1a_control = 0x1804 });
+	assert_int_equal(port_policy_rule(0x1805), PORT_PM_CONTROL);
 	port_policy_set(&(struct port_layout){ 0 });
 }
 
