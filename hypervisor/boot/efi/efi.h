@@ -132,6 +132,15 @@ struct efi_mp_services {
 				      void *argument, uint64_t **failed);
 };
 
+/** UEFI 2.10, 37.8: rights of pages in the firmware's own tables. */
+struct efi_memory_attributes {
+	void *unused[2];
+	efi_status(EFIAPI *clear)(struct efi_memory_attributes *self, uint64_t base, uint64_t bytes,
+				  uint64_t attributes);
+};
+
+#define EFI_MEMORY_NO_EXECUTE	0x4000ull
+
 struct efi_load_file {
 	efi_status(EFIAPI *load)(struct efi_load_file *self, void *path, uint8_t boot_policy,
 				 uint64_t *size, void *buffer);
@@ -155,6 +164,6 @@ struct efi_tcg {
 
 extern const struct efi_guid efi_guid_loaded_image, efi_guid_mp_services, efi_guid_tcg,
 	efi_guid_load_file2, efi_guid_device_path, efi_guid_acpi20, efi_guid_acpi10,
-	efi_guid_global_variable;
+	efi_guid_global_variable, efi_guid_memory_attributes;
 
 #endif

@@ -189,6 +189,17 @@ static enum boot_result run_everywhere(struct efi_mp_services *mp, boot_entry *e
 	return work.worst;
 }
 
+/* Firmware that forbids executing reserved memory has this protocol; older firmware does not forbid it. */
+static void allow_execution(struct loader *loader, uint64_t bytes)
+{
+	struct efi_memory_attributes *attributes = NULL;
+
+	if (loader->boot->locate_protocol(&efi_guid_memory_attributes, NULL, (void **)&attributes) ==
+		    EFI_SUCCESS &&
+	    attributes)
+		attributes->clear(attributes, info.own_base, bytes, EFI_MEMORY_NO_EXECUTE);
+}
+
 enum boot_result launch(struct loader *loader)
 {
 	size_t file_bytes = (size_t)(hypervisor_file_end - hypervisor_file);
@@ -212,6 +223,7 @@ enum boot_result launch(struct loader *loader)
 	    !elf_place(hypervisor_file, file_bytes, (uint8_t *)info.own_base, &layout))
 		return BOOT_BAD_MEMORY_MAP;
 	info.image_bytes = layout.image_bytes;
+	allow_execution(loader, layout.image_bytes);
 	entry = (boot_entry *)(info.own_base + layout.entry);
 	result = describe_memory(loader);
 	if (result == BOOT_OK)
