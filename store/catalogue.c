@@ -316,6 +316,30 @@ int catalogue_renew_session(struct catalogue *catalogue, uint64_t id, uint64_t e
 	return catalogue_changes(catalogue) ? 0 : -ENOENT;
 }
 
+/* Whether a query about one number gives a row. */
+static int has_row(struct catalogue *catalogue, const char *sql, uint64_t id)
+{
+	sqlite3_stmt *statement;
+	int error = catalogue_start(catalogue, sql, &statement);
+
+	if (!error) {
+		sqlite3_bind_int64(statement, 1, (sqlite3_int64)id);
+		error = catalogue_step(catalogue, statement);
+	}
+	catalogue_end(catalogue, statement);
+	return error;
+}
+
+int catalogue_has_session(struct catalogue *catalogue, uint64_t id)
+{
+	return has_row(catalogue, "SELECT 1 FROM session WHERE id = ?", id);
+}
+
+int catalogue_has_run(struct catalogue *catalogue, uint64_t id)
+{
+	return has_row(catalogue, "SELECT 1 FROM run WHERE id = ?", id);
+}
+
 int catalogue_remove_session(struct catalogue *catalogue, uint64_t id)
 {
 	return run_numbers(catalogue, "DELETE FROM session WHERE id = ?", id, 0);

@@ -93,6 +93,8 @@ int catalogue_add_version(struct catalogue *catalogue, const struct version_row 
 int catalogue_get_version(struct catalogue *catalogue, const uint8_t id[VERSION_ID_BYTES],
 			  struct version_row *row);
 int catalogue_set_arrived(struct catalogue *catalogue, const uint8_t id[VERSION_ID_BYTES]);
+/** Every version that uses this pack lacks frames again. */
+int catalogue_clear_arrived(struct catalogue *catalogue, uint32_t pack);
 /** Forgets a version and what it uses. */
 int catalogue_remove_version(struct catalogue *catalogue, const uint8_t id[VERSION_ID_BYTES]);
 /** Calls @each for every version, oldest first; stops when it returns non-zero. */
@@ -114,10 +116,13 @@ int catalogue_remove_run(struct catalogue *catalogue, uint64_t id);
 int catalogue_next_run(struct catalogue *catalogue, const uint8_t *domain, uint64_t before,
 		       struct run_row *row);
 
-/** Starts a session that sees what is alive now; *epoch is the collection's number. */
+/** Starts a session that sees what is alive now. */
 int catalogue_add_session(struct catalogue *catalogue, uint64_t expires, uint64_t *id);
 /** -ENOENT once it has ended or expired and was removed. */
 int catalogue_renew_session(struct catalogue *catalogue, uint64_t id, uint64_t expires);
+/** 1, 0 or a negative errno. */
+int catalogue_has_session(struct catalogue *catalogue, uint64_t id);
+int catalogue_has_run(struct catalogue *catalogue, uint64_t id);
 int catalogue_remove_session(struct catalogue *catalogue, uint64_t id);
 int catalogue_expire_sessions(struct catalogue *catalogue, uint64_t now);
 /** The lowest epoch of a session; UINT64_MAX if there is none. */

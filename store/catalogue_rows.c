@@ -277,6 +277,22 @@ int catalogue_set_arrived(struct catalogue *catalogue, const uint8_t id[VERSION_
 	return run_version(catalogue, "UPDATE version SET arrived = 1 WHERE id = ?", id);
 }
 
+int catalogue_clear_arrived(struct catalogue *catalogue, uint32_t pack)
+{
+	sqlite3_stmt *statement;
+	int error = catalogue_start(catalogue,
+				    "UPDATE version SET arrived = 0 WHERE id IN"
+				    " (SELECT version FROM use WHERE pack = ?)",
+				    &statement);
+
+	if (!error) {
+		sqlite3_bind_int64(statement, 1, pack);
+		error = catalogue_step(catalogue, statement);
+	}
+	catalogue_end(catalogue, statement);
+	return error;
+}
+
 int catalogue_remove_version(struct catalogue *catalogue, const uint8_t id[VERSION_ID_BYTES])
 {
 	int error = run_version(catalogue, "DELETE FROM use WHERE version = ?", id);

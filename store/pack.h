@@ -37,7 +37,7 @@ struct pack_table {
 };
 
 /** Path of a pack in a store: "packs/<salt>.pack" (or ".part" while it is written). */
-#define PACK_PATH_BYTES 48
+#define PACK_PATH_BYTES 72
 void pack_path(const uint8_t salt[SALT_BYTES], const char *suffix, char path[PACK_PATH_BYTES]);
 
 void pack_header_write(const struct pack_header *header, uint8_t data[PACK_HEADER_BYTES]);

@@ -90,7 +90,7 @@ void store_version_path(const uint8_t id[VERSION_ID_BYTES], char path[VERSION_PA
 	snprintf(path, VERSION_PATH_BYTES, "versions/%s.json", text);
 }
 
-void store_pack_path(const uint8_t salt[SALT_BYTES], char path[48])
+void store_pack_path(const uint8_t salt[SALT_BYTES], char path[72])
 {
 	pack_path(salt, "pack", path);
 }

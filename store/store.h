@@ -76,6 +76,6 @@ int store_remove_version(struct store *store, const uint8_t id[VERSION_ID_BYTES]
 			 struct problem *problem);
 
 /** The path of a pack relative to the store's directory, for who serves it as it is. */
-void store_pack_path(const uint8_t salt[SALT_BYTES], char path[48]);
+void store_pack_path(const uint8_t salt[SALT_BYTES], char path[72]);
 
 #endif
