@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "phrase.h"
+#include "trust/recovery.h"
 
 #define NONCE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG   crypto_aead_xchacha20poly1305_ietf_ABYTES
@@ -87,35 +88,26 @@ int key_copy_from_phrase(const unsigned char *copy, size_t copy_bytes, const cha
 int key_copy_to_recipients(const unsigned char key[KEY_COPY_KEY_BYTES], const char *name,
 			   const unsigned char *recipients, size_t count, struct key_copy *copy)
 {
-	struct key_copy inner;
+	unsigned char inner[INNER_BYTES];
+	int result;
 
-	if (count == 0 || count > KEY_COPY_RECIPIENTS_MAX)
-		return -EINVAL;
-	memcpy(copy->bytes, inner_magic, sizeof(inner_magic));
-	crypto_generichash(copy->bytes + sizeof(inner_magic), 32, (const unsigned char *)name,
+	memcpy(inner, inner_magic, sizeof(inner_magic));
+	crypto_generichash(inner + sizeof(inner_magic), 32, (const unsigned char *)name,
 			   strlen(name), NULL, 0);
-	memcpy(copy->bytes + sizeof(inner_magic) + 32, key, KEY_COPY_KEY_BYTES);
-	copy->size_bytes = INNER_BYTES;
-	for (size_t i = count; i-- > 0;) {
-		inner = *copy;
-		if (crypto_box_seal(copy->bytes, inner.bytes, inner.size_bytes,
-				    recipients + i * KEY_COPY_RECIPIENT_BYTES) != 0) {
-			sodium_memzero(copy, sizeof(*copy));
-			break;
-		}
-		copy->size_bytes = inner.size_bytes + crypto_box_SEALBYTES;
-	}
-	sodium_memzero(&inner, sizeof(inner));
-	return copy->size_bytes == INNER_BYTES + count * crypto_box_SEALBYTES ? 0 : -EINVAL;
+	memcpy(inner + sizeof(inner_magic) + 32, key, KEY_COPY_KEY_BYTES);
+	result = recovery_seal(inner, sizeof(inner), (const uint8_t(*)[32])recipients, count,
+			       copy->bytes, &copy->size_bytes);
+	sodium_memzero(inner, sizeof(inner));
+	return result;
 }
 
 int key_copy_peel(const unsigned char *copy, size_t copy_bytes, const unsigned char public_key[32],
 		  const unsigned char secret_key[32], struct key_copy *inner)
 {
-	if (copy_bytes <= crypto_box_SEALBYTES || copy_bytes > KEY_COPY_MAX_BYTES ||
-	    crypto_box_seal_open(inner->bytes, copy, copy_bytes, public_key, secret_key) != 0)
+	if (copy_bytes <= RECOVERY_LAYER_BYTES || copy_bytes > KEY_COPY_MAX_BYTES ||
+	    recovery_open_layer(copy, copy_bytes, public_key, secret_key, inner->bytes) != 0)
 		return -EKEYREJECTED;
-	inner->size_bytes = copy_bytes - crypto_box_SEALBYTES;
+	inner->size_bytes = copy_bytes - RECOVERY_LAYER_BYTES;
 	return 0;
 }
 

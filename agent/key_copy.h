@@ -34,7 +34,8 @@ int key_copy_from_phrase(const unsigned char *copy, size_t copy_bytes, const cha
 			 const char *phrase, size_t phrase_bytes,
 			 unsigned char key[KEY_COPY_KEY_BYTES]);
 
-/** Seals `key` to `count` X25519 keys; the first one's box is the outermost. Returns 0 or -EINVAL.
+/** Seals `key` to `count` X25519 keys; the last one's box is the outermost (trust/recovery.h).
+ * Returns 0 or -EINVAL.
  */
 int key_copy_to_recipients(const unsigned char key[KEY_COPY_KEY_BYTES], const char *name,
 			   const unsigned char *recipients, size_t count, struct key_copy *copy);

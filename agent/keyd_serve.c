@@ -72,23 +72,31 @@ static int serve_lease(struct call *call)
 	return result == 0 ? add_state(call) : result;
 }
 
+/** An order beside the key's source: who has the key gives it, whom it names takes it. */
+static int take_order(struct call *call, const char *name, unsigned char recipient[32])
+{
+	const struct keyd_value *order = value_of(call, KEYD_TAG_ORDER);
+	int result = vault_take_release_order(call->vault, name, (const char *)order->bytes,
+					      order->size_bytes, recipient);
+
+	if (result == 0 && value_of(call, KEYD_TAG_COPY)->present &&
+	    memcmp(recipient, vault_exchange_key(call->vault), 32) != 0)
+		return refuse(call, -EXDEV, "the order releases the key to another vault");
+	return result;
+}
+
 /** Where the key to wrap comes from: given, wrapped earlier, a copy, or (all absent) nothing but
  * chance. */
 static int find_key(struct call *call, const char *name, unsigned char key[32])
 {
 	const struct keyd_value *given = value_of(call, KEYD_TAG_KEY),
 				*blob = value_of(call, KEYD_TAG_BLOB);
-	const struct keyd_value *copy = value_of(call, KEYD_TAG_COPY),
-				*phrase = value_of(call, KEYD_TAG_PHRASE);
-	const struct keyd_value *order = value_of(call, KEYD_TAG_ORDER);
+	const struct keyd_value *copy = value_of(call, KEYD_TAG_COPY);
+	const struct keyd_value *phrase = value_of(call, KEYD_TAG_PHRASE);
 	const char *slash = strchr(name, '/'), *disk = slash ? slash + 1 : name;
 	struct vault_wrapped wrapped;
 	int result;
 
-	if (given->present + blob->present + copy->present > 1 ||
-	    copy->present != (phrase->present || order->present) ||
-	    (phrase->present && order->present))
-		return refuse(call, -EINVAL, "a key comes from one place only");
 	if (given->present) {
 		if (given->size_bytes != 32)
 			return refuse(call, -EINVAL, "a key has 32 bytes");
@@ -102,9 +110,8 @@ static int find_key(struct call *call, const char *name, unsigned char key[32])
 		wrapped.size_bytes = blob->size_bytes;
 		return vault_release(call->vault, name, &wrapped, false, key);
 	}
-	if (order->present)
-		return vault_open_released(call->vault, name, copy->bytes, copy->size_bytes,
-					   (const char *)order->bytes, order->size_bytes, key);
+	if (copy->present && !phrase->present)
+		return vault_open_released(call->vault, name, copy->bytes, copy->size_bytes, key);
 	if (!copy->present) {
 		randombytes_buf(key, 32);
 		return 0;
@@ -120,26 +127,51 @@ static int find_key(struct call *call, const char *name, unsigned char key[32])
 		   : refuse(call, result, "a recovery phrase is nine words of five letters");
 }
 
-static int add_copies(struct call *call, const char *name, const unsigned char key[32])
+/** One source at most; a copy with a phrase or an order; an order with a copy or a wrapped key. */
+static bool sources_fit(const struct call *call)
+{
+	bool given = value_of(call, KEYD_TAG_KEY)->present,
+	     blob = value_of(call, KEYD_TAG_BLOB)->present;
+	bool copy = value_of(call, KEYD_TAG_COPY)->present,
+	     phrase = value_of(call, KEYD_TAG_PHRASE)->present;
+	bool order = value_of(call, KEYD_TAG_ORDER)->present;
+
+	return given + blob + copy <= 1 && phrase + order <= 1 && (!copy || phrase || order) &&
+	       (!phrase || copy) && (!order || copy || blob) &&
+	       !(order && value_of(call, KEYD_TAG_RECIPIENT)->present);
+}
+
+static int add_recipient_copy(struct call *call, const char *disk, const unsigned char key[32],
+			      const unsigned char *recipients, size_t size_bytes)
+{
+	struct key_copy copy;
+	int result = size_bytes % KEY_COPY_RECIPIENT_BYTES == 0
+			 ? key_copy_to_recipients(key, disk, recipients,
+						  size_bytes / KEY_COPY_RECIPIENT_BYTES, &copy)
+			 : -EINVAL;
+
+	if (result != 0)
+		return refuse(call, result,
+			      "recovery keys are 1 to 4 X25519 public keys of 32 bytes");
+	keyd_wire_add(call->answer, KEYD_TAG_COPY_RECIPIENT, copy.bytes, copy.size_bytes);
+	return 0;
+}
+
+static int add_copies(struct call *call, const char *name, const unsigned char key[32],
+		      const unsigned char *ordered_recipient)
 {
 	const struct keyd_value *recipients = value_of(call, KEYD_TAG_RECIPIENT);
 	const struct keyd_value *phrase = value_of(call, KEYD_TAG_SEAL_PHRASE);
 	const char *slash = strchr(name, '/'), *disk = slash ? slash + 1 : name;
 	struct key_copy copy;
-	int result;
+	int result = 0;
 
-	if (recipients->present) {
-		result = recipients->size_bytes % KEY_COPY_RECIPIENT_BYTES == 0
-			     ? key_copy_to_recipients(
-				   key, disk, recipients->bytes,
-				   recipients->size_bytes / KEY_COPY_RECIPIENT_BYTES, &copy)
-			     : -EINVAL;
-		if (result != 0)
-			return refuse(call, result,
-				      "recovery keys are 1 to 4 X25519 public keys of 32 bytes");
-		keyd_wire_add(call->answer, KEYD_TAG_COPY_RECIPIENT, copy.bytes, copy.size_bytes);
-	}
-	if (phrase->present) {
+	if (ordered_recipient)
+		result = add_recipient_copy(call, disk, key, ordered_recipient, 32);
+	else if (recipients->present)
+		result =
+		    add_recipient_copy(call, disk, key, recipients->bytes, recipients->size_bytes);
+	if (result == 0 && phrase->present) {
 		result =
 		    key_copy_to_phrase(key, disk, (const char *)phrase->bytes, phrase->size_bytes,
 				       vault_phrase_cost(call->vault), &copy);
@@ -148,23 +180,30 @@ static int add_copies(struct call *call, const char *name, const unsigned char k
 				      "a recovery phrase is nine words of five letters");
 		keyd_wire_add(call->answer, KEYD_TAG_COPY_PHRASE, copy.bytes, copy.size_bytes);
 	}
-	return 0;
+	return result;
 }
 
 static int serve_seal(struct call *call)
 {
 	struct vault_wrapped wrapped;
 	char name[KEYD_NAME_MAX_BYTES];
-	unsigned char key[32];
+	unsigned char key[32], recipient[32];
+	bool ordered = value_of(call, KEYD_TAG_ORDER)->present;
+	bool gives = ordered && value_of(call, KEYD_TAG_BLOB)->present;
 	int result = keyd_wire_text(call->message, KEYD_TAG_NAME, name, sizeof(name));
 
 	if (result != 0)
 		return refuse(call, -EINVAL, "a key's name is GUEST/DISK");
-	result = find_key(call, name, key);
+	if (!sources_fit(call))
+		return refuse(call, -EINVAL, "a key comes from one place only");
+	if (ordered)
+		result = take_order(call, name, recipient);
+	if (result == 0)
+		result = find_key(call, name, key);
 	if (result == 0)
 		result = vault_wrap(call->vault, name, key, &wrapped);
 	if (result == 0)
-		result = add_copies(call, name, key);
+		result = add_copies(call, name, key, gives ? recipient : NULL);
 	if (result == 0)
 		keyd_wire_add(call->answer, KEYD_TAG_BLOB, wrapped.bytes, wrapped.size_bytes);
 	sodium_memzero(key, sizeof(key));

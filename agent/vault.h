@@ -77,10 +77,20 @@ int vault_wrap(struct vault *vault, const char *name, unsigned char key[32],
 int vault_release(struct vault *vault, const char *name, const struct vault_wrapped *wrapped,
 		  bool start, unsigned char key[32]);
 
-/** Opens a copy that two officers released to this vault, by their signed order. */
+/**
+ * Takes two officers' signed order to release the key `name` by this PC, once. `recipient` gets the
+ * X25519 key that it names: who has the key seals it to that; who gets it is that
+ * (vault_open_released()).
+ */
+int vault_take_release_order(struct vault *vault, const char *name, const char *order,
+			     size_t order_bytes, unsigned char recipient[32]);
+
+/** Opens a copy that was sealed to this vault's exchange key. Call only after an order said so. */
 int vault_open_released(struct vault *vault, const char *name, const unsigned char *copy,
-			size_t copy_bytes, const char *order, size_t order_bytes,
-			unsigned char key[32]);
+			size_t copy_bytes, unsigned char key[32]);
+
+/** The X25519 public key that copies for this vault are sealed to. */
+const unsigned char *vault_exchange_key(const struct vault *vault);
 
 /** Obeys a wipe. `order` NULL is allowed for a user's own vault only. `receipt` gets its bytes. */
 int vault_wipe(struct vault *vault, const char *order, size_t order_bytes, unsigned char *receipt,

@@ -204,14 +204,12 @@ static int accept_order(struct vault *vault, const char *order_text, size_t orde
 	return 0;
 }
 
-int vault_open_released(struct vault *vault, const char *name, const unsigned char *copy,
-			size_t copy_bytes, const char *order_text, size_t order_bytes,
-			unsigned char key[32])
+int vault_take_release_order(struct vault *vault, const char *name, const char *order_text,
+			     size_t order_bytes, unsigned char recipient[32])
 {
-	unsigned char secret[VAULT_SECRET_BYTES], public_key[32], secret_key[32], digest[32];
 	char guest[VAULT_NAME_BYTES];
+	unsigned char digest[32];
 	struct vault_record record;
-	struct key_copy inner;
 	struct order order;
 	const char *disk;
 	int result = split(vault, name, guest, &disk);
@@ -223,9 +221,29 @@ int vault_open_released(struct vault *vault, const char *name, const unsigned ch
 		result =
 		    vault_fail(vault, -EXDEV, "the order: it releases the key of %s, not of %s",
 			       order.disk, disk);
-	if (result == 0 && memcmp(order.recipient, vault->content.exchange_key, 32) != 0)
-		result =
-		    vault_fail(vault, -EXDEV, "the order: it releases the key to another vault");
+	if (result != 0)
+		return result;
+	result = vault->backend->ops->record_write(vault->backend, &record);
+	if (result != 0)
+		return vault_backend_failed(vault, result);
+	memcpy(recipient, order.recipient, 32);
+	return 0;
+}
+
+const unsigned char *vault_exchange_key(const struct vault *vault)
+{
+	return vault->content.exchange_key;
+}
+
+int vault_open_released(struct vault *vault, const char *name, const unsigned char *copy,
+			size_t copy_bytes, unsigned char key[32])
+{
+	unsigned char secret[VAULT_SECRET_BYTES], public_key[32], secret_key[32];
+	char guest[VAULT_NAME_BYTES];
+	struct key_copy inner;
+	const char *disk;
+	int result = split(vault, name, guest, &disk);
+
 	if (result == 0)
 		result = unseal(vault, false, secret);
 	if (result != 0)
@@ -237,11 +255,9 @@ int vault_open_released(struct vault *vault, const char *name, const unsigned ch
 	sodium_memzero(secret, sizeof(secret));
 	sodium_memzero(secret_key, sizeof(secret_key));
 	sodium_memzero(&inner, sizeof(inner));
-	if (result != 0)
-		return vault_fail(vault, result, "%s: this copy was not sealed to this vault",
-				  disk);
-	result = vault->backend->ops->record_write(vault->backend, &record);
-	return result == 0 ? 0 : vault_backend_failed(vault, result);
+	return result == 0
+		   ? 0
+		   : vault_fail(vault, result, "%s: this copy was not sealed to this vault", disk);
 }
 
 /** What remains after `guest` is wiped: a new secret, the other slots under it, for the epoch to

@@ -4,16 +4,21 @@
 #include "admin_audit.h"
 #include "admin_order.h"
 #include "command.h"
+#include "guest.h"
 #include "help.h"
 #include "image.h"
+#include "image_publish.h"
 #include "machine.h"
 
 const struct cli_group cli_groups[] = {
 	{"This machine", machine_commands},
+	{"Guests on this PC", guest_commands},
+	{"Your data", own_data_commands},
 	{"Images", image_commands},
 	{"Server and administrators", admin_server_commands},
 	{"Who may sign what", admin_key_commands},
 	{"Users and groups", admin_people_commands},
+	{"Publishing", image_publish_commands},
 	{"Images and who runs them", admin_release_commands},
 	{"Devices", admin_fleet_commands},
 	{"Orders of officers", admin_order_commands},

@@ -33,11 +33,12 @@ enum keyd_call {
 	 */
 	KEYD_LEASE = 2,
 	/**
-	 * Makes or takes in a key and returns it wrapped. In: NAME; nothing else (a fresh random
-	 * key), or KEY, or BLOB (a key wrapped earlier, to make more copies of it), or COPY and
-	 * PHRASE (a copy sealed to a recovery phrase), or COPY and ORDER (a copy that officers
-	 * released to this vault); optionally RECIPIENT (an X25519 public key) and SEAL_PHRASE,
-	 * each adding a sealed copy to the answer. Out: BLOB; COPY_RECIPIENT, COPY_PHRASE as asked.
+	 * Makes or takes in a key and returns it wrapped. In: NAME; nothing else (a fresh random key), or
+	 * KEY, or BLOB (a key wrapped earlier, to make copies of it), or COPY and PHRASE (a copy sealed to
+	 * a recovery phrase), or COPY and ORDER (a copy that officers released to this vault), or BLOB and
+	 * ORDER (officers have this vault seal the key to whom the order names); optionally RECIPIENT
+	 * (X25519 public keys) and SEAL_PHRASE, each adding a sealed copy to the answer.
+	 * Out: BLOB; COPY_RECIPIENT, COPY_PHRASE as asked.
 	 */
 	KEYD_SEAL = 3,
 	/**

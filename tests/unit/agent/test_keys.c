@@ -89,13 +89,13 @@ static void recovery_needs_every_officer_in_turn(void **state)
 		crypto_box_keypair(public_keys[i], secret_keys[i]);
 	assert_int_equal(key_copy_to_recipients(key, "home", public_keys[0], 2, &copy), 0);
 	assert_int_equal(
-	    key_copy_peel(copy.bytes, copy.size_bytes, public_keys[1], secret_keys[1], &middle),
+	    key_copy_peel(copy.bytes, copy.size_bytes, public_keys[0], secret_keys[0], &middle),
 	    -EKEYREJECTED);
 	assert_int_equal(
-	    key_copy_peel(copy.bytes, copy.size_bytes, public_keys[0], secret_keys[0], &middle), 0);
+	    key_copy_peel(copy.bytes, copy.size_bytes, public_keys[1], secret_keys[1], &middle), 0);
 	assert_int_equal(key_copy_open_inner(&middle, "home", out), -EKEYREJECTED);
 	assert_int_equal(
-	    key_copy_peel(middle.bytes, middle.size_bytes, public_keys[1], secret_keys[1], &inner),
+	    key_copy_peel(middle.bytes, middle.size_bytes, public_keys[0], secret_keys[0], &inner),
 	    0);
 	assert_int_equal(key_copy_open_inner(&inner, "other", out), -EKEYREJECTED);
 	assert_int_equal(key_copy_open_inner(&inner, "home", out), 0);

@@ -444,7 +444,7 @@ static void edited_root_of_trust_is_noticed(void **state)
 static void officers_release_a_copy_to_one_vault_once(void **state)
 {
 	struct setup *setup = *state;
-	unsigned char key[32] = "a disk's key, thirty-two bytes.", out[32];
+	unsigned char key[32] = "a disk's key, thirty-two bytes.", out[32], recipient[32];
 	struct key_copy copy;
 	struct order order = {.kind = ORDER_RELEASE_KEY,
 			      .device = FIXTURE_DEVICE,
@@ -464,17 +464,24 @@ static void officers_release_a_copy_to_one_vault_once(void **state)
 	    0);
 	json_decref(about);
 	assert_int_equal(key_copy_to_recipients(key, "home", order.recipient, 1, &copy), 0);
+	text = company_order(&company, &order, 1);
+	assert_int_equal(
+	    vault_take_release_order(setup->vault, "work/home", text, strlen(text), recipient),
+	    -EKEYREJECTED);
+	free(text);
 	text = company_order(&company, &order, 2);
-	assert_int_equal(vault_open_released(setup->vault, "work/other", copy.bytes,
-					     copy.size_bytes, text, strlen(text), out),
-			 -EXDEV);
-	assert_int_equal(vault_open_released(setup->vault, "work/home", copy.bytes, copy.size_bytes,
-					     text, strlen(text), out),
-			 0);
+	assert_int_equal(
+	    vault_take_release_order(setup->vault, "work/other", text, strlen(text), recipient),
+	    -EXDEV);
+	assert_int_equal(
+	    vault_take_release_order(setup->vault, "work/home", text, strlen(text), recipient), 0);
+	assert_memory_equal(recipient, order.recipient, 32);
+	assert_int_equal(
+	    vault_open_released(setup->vault, "work/home", copy.bytes, copy.size_bytes, out), 0);
 	assert_memory_equal(out, key, 32);
-	assert_int_equal(vault_open_released(setup->vault, "work/home", copy.bytes, copy.size_bytes,
-					     text, strlen(text), out),
-			 -ESTALE);
+	assert_int_equal(
+	    vault_take_release_order(setup->vault, "work/home", text, strlen(text), recipient),
+	    -ESTALE);
 	free(text);
 }
 

@@ -1,0 +1,97 @@
+/**
+ * The agent: keeps this PC at the state that the company signed, and obeys. Two threads: one
+ * listens (the command's socket, guests that end), one works (everything that talks to the server);
+ * `lock` guards what they share.
+ *
+ * Nothing a server says is believed: documents pass through trust/memory.h, which is written before
+ * it is acted on; manifests and blocks through store/. A personal agent (config.personal) has no
+ * server and no such documents.
+ */
+#ifndef AGENT_AGENT_H
+#define AGENT_AGENT_H
+
+#include <pthread.h>
+
+#include "agent_config.h"
+#include "agent_database.h"
+#include "agent_http.h"
+#include "trust/memory.h"
+
+#define AGENT_VERSION		 "0.1.0"
+#define AGENT_REQUEST_MAX_BYTES	 65536
+#define AGENT_GUESTS_MAX	 16
+#define AGENT_ERROR_MAX		 320
+#define AGENT_DOCUMENT_MAX_BYTES (6u << 20)
+
+/** A guest's processes while it runs. */
+struct agent_running {
+	char name[AGENT_NAME_MAX];
+	uint64_t release;
+	pid_t monitor;
+	pid_t disks[2];
+	char directory[AGENT_PATH_MAX]; /* sockets and the configuration disk */
+	int64_t started;
+	bool stopping;
+};
+
+/** How far an installation is. */
+struct agent_progress {
+	char guest[AGENT_NAME_MAX];
+	uint64_t release;
+	uint64_t done_bytes, total_bytes;
+};
+
+struct agent_work;
+
+enum agent_thread { AGENT_WORKING, AGENT_LISTENING, AGENT_THREADS };
+
+struct agent {
+	struct agent_config config;
+	struct agent_database *database;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;   /* the working thread has something to do */
+	pthread_cond_t worked; /* a piece of work is done (agent_work.h) */
+	struct agent_work *work[AGENT_THREADS];
+	int listening_wake; /* eventfd: the listening thread has something to do */
+	bool stopping, kicked;
+
+	bool enrolled;
+	char server[256];
+	struct memory memory;
+	struct state *state;   /* newest accepted; NULL: none yet */
+	struct policy *policy; /* NULL: built-in values */
+	struct policy_effective effective;
+
+	struct agent_running running[AGENT_GUESTS_MAX];
+	struct agent_progress progress;
+	int64_t last_contact, last_lease, last_report;
+	char trouble[AGENT_ERROR_MAX]; /* what last went wrong with the server; empty: nothing */
+
+	struct agent_http *http;     /* the working thread's alone */
+	char error[AGENT_ERROR_MAX]; /* the working thread's alone */
+};
+
+/** Path of a file of the agent's own: DATA/name. */
+void agent_path(const struct agent *agent, const char *name, char path[AGENT_PATH_MAX]);
+
+/** Opens everything that lies in the data directory. `error` gets one line. */
+int agent_open(struct agent *agent, char error[AGENT_ERROR_MAX]);
+void agent_close(struct agent *agent);
+
+/** Seconds since 1970, never before what the server has signed. */
+int64_t agent_now(const struct agent *agent);
+
+/** Remembers one line in agent->error; returns `result`. */
+int agent_fail(struct agent *agent, int result, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** Merges the policy for this device; call with the lock held after state or policy changed. */
+void agent_merge_policy(struct agent *agent);
+
+/** Keeps the trust memory. Returns 0 or negative errno with agent->error. */
+int agent_remember(struct agent *agent);
+
+/** Wakes the working thread: there is something to do. Call with the lock held. */
+void agent_kick(struct agent *agent);
+
+#endif

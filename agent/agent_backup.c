@@ -1,0 +1,439 @@
+/*
+ * Backups and restores of user disks. A backup is a moment's copy (snapshot.h), a version in this
+ * PC's own store (user_disk.h: only what is new is kept and sent), and its appearance at the server
+ * (disk_transfer.h). A restore goes the other way, and ends with this PC becoming the writer and
+ * one rename.
+ */
+#include "agent_backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent_disks.h"
+#include "agent_guest.h"
+#include "agent_keys.h"
+#include "agent_log.h"
+#include "disk_transfer.h"
+#include "durable_file.h"
+#include "snapshot.h"
+#include "trust/strict_json.h"
+#include "user_disk.h"
+#include "user_disk_fetch.h"
+
+static const char *const labels[] = {
+    [SNAPSHOT_FROZEN] = "frozen", [SNAPSHOT_CRASH_CONSISTENT] = "crash-consistent"};
+
+static int release_key(struct agent *agent, const struct agent_disk_row *row, unsigned char key[32])
+{
+	char name[2 * AGENT_DISK_MAX],
+	    error[256] = "its key is not on this PC; restore it with a recovery phrase";
+	struct agent_blob blob;
+	int result;
+
+	agent_disks_user_key(row, name);
+	result = agent_database_key_get(agent->database, name, &blob);
+	if (result == 0)
+		result = agent_keys_release(agent->config.keyd, name, &blob, false, key, error);
+	return result == 0 ? 0 : agent_fail(agent, result, "%s: %s", row->guest, error);
+}
+
+static int base64_of(const struct key_copy *copy, char **text)
+{
+	size_t room = sodium_base64_encoded_len(copy->size_bytes, sodium_base64_VARIANT_ORIGINAL);
+
+	*text = copy->size_bytes > 0 ? malloc(room) : NULL;
+	if (*text)
+		sodium_bin2base64(*text, room, copy->bytes, copy->size_bytes,
+				  sodium_base64_VARIANT_ORIGINAL);
+	return *text || copy->size_bytes == 0 ? 0 : -ENOMEM;
+}
+
+/** Both copies travel together: the server's newest set is the whole set. */
+static int send_copies(struct agent *agent, const struct agent_disk_row *row, const char *phrase)
+{
+	struct agent_key_copies copies = {.recipients = agent->memory.roles.recovery[0],
+					  .recipient_count = agent->memory.roles.recovery_count,
+					  .phrase = phrase};
+	char name[2 * AGENT_DISK_MAX], error[256] = "its key is not on this PC", *for_phrase = NULL,
+				       *for_company = NULL;
+	struct agent_key_source source = {.blob = NULL};
+	struct agent_blob blob, again;
+	int result;
+
+	if (!phrase && copies.recipient_count == 0)
+		return 0;
+	agent_disks_user_key(row, name);
+	result = agent_database_key_get(agent->database, name, &blob);
+	source.blob = &blob;
+	if (result == 0)
+		result = agent_keys_seal(agent->config.keyd, name, &source, &copies, &again, error);
+	if (result != 0)
+		return agent_fail(agent, result, "%s: %s", row->guest, error);
+	result = base64_of(&copies.for_phrase, &for_phrase);
+	if (result == 0)
+		result = base64_of(&copies.for_recipients, &for_company);
+	if (result == 0)
+		result = disk_transfer_put_copies(agent, row->disk, for_phrase, for_company);
+	free(for_phrase);
+	free(for_company);
+	return result;
+}
+
+/** The row of the guest's disk, registered at the server. */
+static int registered_row(struct agent *agent, const char *guest, struct agent_disk_row *row)
+{
+	int result = agent_disks_user_row(agent, guest, row, agent->error);
+
+	if (result == 0 && row->epoch == 0)
+		result = disk_transfer_register(agent, row);
+	return result == 0 && agent_database_disk_put(agent->database, row) != 0 ? -EIO : result;
+}
+
+int agent_backup_send_copies(struct agent *agent, const char *guest, const char *phrase)
+{
+	struct agent_disk_row row;
+	int result;
+
+	if (!agent->http)
+		return agent_fail(agent, -ENOTCONN, "the server was not reached yet");
+	result = registered_row(agent, guest, &row);
+	return result == 0 ? send_copies(agent, &row, phrase) : result;
+}
+
+/** What the server made of the backup, kept in one statement. */
+static int note_backup(struct agent *agent, struct agent_disk_row *row, uint64_t number, bool side,
+		       enum snapshot_label label, const char *version)
+{
+	if (side)
+		agent_log(AGENT_WARNING, "backup.side_branch", "s:s, s:s", "guest", row->guest,
+			  "detail",
+			  "another PC writes this disk now; what is backed up here is kept aside "
+			  "and overwrites nothing");
+	row->newest = number;
+	row->last_backup = agent_now(agent);
+	snprintf(row->label, sizeof(row->label), "%s", labels[label]);
+	snprintf(row->version, sizeof(row->version), "%s", version);
+	return agent_database_disk_put(agent->database, row) == 0
+		   ? 0
+		   : agent_fail(agent, -EIO, "%s", agent_database_error(agent->database));
+}
+
+static int publish(struct agent *agent, const struct agent_disk_row *row, const char *copy,
+		   char version[65], struct user_disk *disk)
+{
+	unsigned char key[32];
+	int file, result = release_key(agent, row, key);
+
+	if (result == 0)
+		result = user_disk_open(agent, row->guest, key, disk);
+	sodium_memzero(key, sizeof(key));
+	if (result != 0)
+		return result;
+	file = open(copy, O_RDONLY | O_CLOEXEC);
+	result = file < 0 ? agent_fail(agent, -errno, "%s: %s", copy, strerror(errno))
+			  : user_disk_publish(agent, disk, file, row->version, agent_now(agent),
+					      version);
+	if (file >= 0)
+		close(file);
+	if (result != 0)
+		user_disk_close(disk);
+	return result;
+}
+
+static int back_up(struct agent *agent, const char *guest)
+{
+	char path[AGENT_PATH_MAX], copy[AGENT_PATH_MAX + 8], version[65];
+	enum snapshot_label label;
+	struct agent_disk_row row;
+	struct user_disk disk;
+	uint64_t number;
+	bool side;
+	int result = registered_row(agent, guest, &row);
+
+	if (result != 0)
+		return result;
+	if (!row.copies_sent) {
+		result = send_copies(agent, &row, NULL);
+		row.copies_sent = result == 0;
+	}
+	agent_disks_user_path(agent, guest, path);
+	snprintf(copy, sizeof(copy), "%s.copy", path);
+	if (result == 0) {
+		result = snapshot_take(agent, guest, path, copy, &label);
+		if (result != 0)
+			agent_fail(agent, result, "%s: its disk cannot be copied: %s", guest,
+				   strerror(-result));
+	}
+	if (result != 0)
+		return result;
+	result = publish(agent, &row, copy, version, &disk);
+	unlink(copy);
+	if (result != 0)
+		return result;
+	result = disk_transfer_send(agent, &disk, &row, version, labels[label], &number, &side);
+	if (result == 0)
+		result = note_backup(agent, &row, number, side, label, version);
+	user_disk_close(&disk);
+	if (result == 0)
+		agent_log(AGENT_INFO, "backup.done", "s:s, s:I, s:s", "guest", guest, "number",
+			  (json_int_t)number, "label", labels[label]);
+	return result;
+}
+
+/** True within the policy's window "HH:MM-HH:MM" (local time; over midnight too); always when there
+ * is none. */
+static bool in_window(const char *window, time_t now)
+{
+	unsigned int from_hour, from_minute, to_hour, to_minute, minute, from, to;
+	struct tm parts;
+
+	if (!window ||
+	    sscanf(window, "%2u:%2u-%2u:%2u", &from_hour, &from_minute, &to_hour, &to_minute) != 4)
+		return true;
+	localtime_r(&now, &parts);
+	minute = (unsigned int)(parts.tm_hour * 60 + parts.tm_min);
+	from = from_hour * 60 + from_minute;
+	to = to_hour * 60 + to_minute;
+	return from <= to ? minute >= from && minute < to : minute >= from || minute < to;
+}
+
+static int back_up_if_due(void *context, const struct agent_guest_row *guest)
+{
+	struct agent *agent = context;
+	int64_t interval = agent->effective.values[POLICY_BACKUP_MINUTES].number * 60;
+	struct agent_disk_row row;
+	char path[AGENT_PATH_MAX];
+
+	agent_disks_user_path(agent, guest->name, path);
+	if (interval == 0 || access(path, F_OK) != 0 ||
+	    !in_window(agent->effective.values[POLICY_BACKUP_WINDOW].text, time(NULL)))
+		return 0;
+	if (agent_database_disk_get(agent->database, guest->name, &row) == 0 &&
+	    agent_now(agent) - row.last_backup < interval)
+		return 0;
+	return back_up(agent, guest->name);
+}
+
+int agent_backup_run(struct agent *agent, const char *guest)
+{
+	char path[AGENT_PATH_MAX];
+
+	if (!agent->http)
+		return agent_fail(agent, -ENOTCONN, "the server was not reached yet");
+	if (!guest)
+		return agent_database_guests(agent->database, back_up_if_due, agent);
+	agent_disks_user_path(agent, guest, path);
+	if (access(path, F_OK) != 0)
+		return agent_fail(agent, -ENOENT, "%s: it has no data yet; start it first", guest);
+	return back_up(agent, guest);
+}
+
+/** Has the key in the vault: it is there, or the phrase opens the server's copy. */
+static int have_key(struct agent *agent, const struct agent_disk_row *row, const char *phrase)
+{
+	char name[2 * AGENT_DISK_MAX], error[256];
+	struct agent_key_source source = {.phrase = phrase};
+	struct key_copy copy;
+	struct agent_blob blob;
+	int result;
+
+	if (!phrase)
+		return 0;
+	agent_disks_user_key(row, name);
+	result = disk_transfer_get_copy(agent, row->disk, "phrase", &copy);
+	if (result != 0)
+		return result;
+	source.copy = copy.bytes;
+	source.copy_bytes = copy.size_bytes;
+	result = agent_keys_seal(agent->config.keyd, name, &source, NULL, &blob, error);
+	if (result != 0)
+		return agent_fail(agent, result, "%s", error);
+	return agent_database_key_put(agent->database, name, &blob) == 0
+		   ? 0
+		   : agent_fail(agent, -EIO, "%s", agent_database_error(agent->database));
+}
+
+/** This PC has the key: sealed to whom the order names, the copy goes to the server. */
+static int give_key(struct agent *agent, const struct agent_disk_row *row, const char *name,
+		    const char *order)
+{
+	struct agent_key_source source = {.order = order};
+	struct agent_key_copies copies = {.phrase = NULL};
+	struct agent_blob blob, again;
+	char error[256] = "its key is not on this PC", *copy = NULL;
+	int result = agent_database_key_get(agent->database, name, &blob);
+
+	source.blob = &blob;
+	if (result == 0)
+		result = agent_keys_seal(agent->config.keyd, name, &source, &copies, &again, error);
+	if (result != 0)
+		return agent_fail(agent, result, "%s: %s", row->disk, error);
+	result = base64_of(&copies.for_recipients, &copy);
+	if (result == 0)
+		result = disk_transfer_put_released(agent, row->disk, copy);
+	free(copy);
+	return result;
+}
+
+/** The order names this PC's vault: it takes the copy in. */
+static int take_key(struct agent *agent, const struct agent_disk_row *row, const char *name,
+		    const char *order)
+{
+	struct agent_key_source source = {.order = order};
+	struct key_copy copy;
+	struct agent_blob blob;
+	char error[256];
+	int result = disk_transfer_get_copy(agent, row->disk, "released", &copy);
+
+	if (result != 0)
+		return result;
+	source.copy = copy.bytes;
+	source.copy_bytes = copy.size_bytes;
+	result = agent_keys_seal(agent->config.keyd, name, &source, NULL, &blob, error);
+	if (result != 0)
+		return agent_fail(agent, result, "%s", error);
+	return agent_database_key_put(agent->database, name, &blob) == 0
+		   ? 0
+		   : agent_fail(agent, -EIO, "%s", agent_database_error(agent->database));
+}
+
+/** Whether the order's recipient is this PC's own vault. */
+static int names_us(struct agent *agent, const struct order *order, bool *us)
+{
+	unsigned char own[32];
+	json_t *vault;
+	char error[256];
+	int result = agent_keys_state(agent->config.keyd, &vault, error);
+
+	if (result != 0)
+		return agent_fail(agent, result, "%s", error);
+	*us = strict_json_bytes(vault, "exchange_key", own, sizeof(own)) == 0 &&
+	      memcmp(own, order->recipient, sizeof(own)) == 0;
+	json_decref(vault);
+	return 0;
+}
+
+int agent_backup_obey_release(struct agent *agent, const char *order_text)
+{
+	char name[2 * AGENT_DISK_MAX];
+	struct agent_disk_row row = {.guest = ""};
+	struct dsse_envelope envelope;
+	struct order order;
+	const char *dot = NULL;
+	bool us = false;
+	int result = dsse_parse(order_text, strlen(order_text), &envelope);
+
+	/* Read only to know what to ask the vault for; the vault checks the order itself. */
+	if (result == 0) {
+		result = order_read(envelope.payload, envelope.payload_bytes, &order);
+		dsse_release(&envelope);
+	}
+	if (result == 0)
+		dot = strrchr(order.disk, '.');
+	if (!dot)
+		return agent_fail(agent, -EBADMSG, "the order names no disk of this kind");
+	snprintf(row.guest, sizeof(row.guest), "%s", dot + 1);
+	snprintf(row.disk, sizeof(row.disk), "%s", order.disk);
+	agent_disks_user_key(&row, name);
+	result = names_us(agent, &order, &us);
+	if (result != 0)
+		return result;
+	return us ? take_key(agent, &row, name, order_text)
+		  : give_key(agent, &row, name, order_text);
+}
+
+/** Brings the backup's blocks to the file at `path`. */
+static int bring(struct agent *agent, const struct agent_disk_row *row, uint64_t number,
+		 const char *path, char version[65])
+{
+	unsigned char key[32];
+	struct user_disk disk;
+	char *envelope = NULL;
+	int file, result = release_key(agent, row, key);
+
+	if (result == 0)
+		result = disk_transfer_manifest(agent, row->disk, number, &envelope);
+	if (result == 0)
+		result = user_disk_open(agent, row->guest, key, &disk);
+	sodium_memzero(key, sizeof(key));
+	if (result != 0) {
+		free(envelope);
+		return result;
+	}
+	file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	result = file < 0 ? agent_fail(agent, -errno, "%s: %s", path, strerror(errno))
+			  : user_disk_fetch(agent, &disk, row->disk, envelope, file, version);
+	if (file >= 0)
+		close(file);
+	if (result != 0)
+		unlink(path);
+	user_disk_close(&disk);
+	free(envelope);
+	return result;
+}
+
+/** The restored disk takes the guest's place, and this PC is its writer. */
+static int replace(struct agent *agent, struct agent_disk_row *row, uint64_t number, uint64_t epoch,
+		   const char *restored, const char *path, const char *version)
+{
+	int result = disk_transfer_become_writer(agent, row->disk, &epoch);
+
+	if (result != 0)
+		return result;
+	if (rename(restored, path) != 0 || durable_file_sync_directory(path) != 0)
+		return agent_fail(agent, -errno, "%s: %s", path, strerror(errno));
+	row->epoch = epoch;
+	row->newest = number;
+	row->last_backup = agent_now(agent);
+	snprintf(row->label, sizeof(row->label), "restored");
+	snprintf(row->version, sizeof(row->version), "%s", version);
+	if (agent_database_disk_put(agent->database, row) != 0)
+		return agent_fail(agent, -EIO, "%s", agent_database_error(agent->database));
+	agent_log(AGENT_INFO, "restored", "s:s, s:I, s:I", "guest", row->guest, "number",
+		  (json_int_t)number, "epoch", (json_int_t)epoch);
+	return 0;
+}
+
+int agent_backup_restore(struct agent *agent, const struct agent_restore *restore)
+{
+	char path[AGENT_PATH_MAX], restored[AGENT_PATH_MAX + 16], version[65];
+	struct agent_disk_row row;
+	uint64_t number = 0, epoch = 0;
+	bool runs;
+	int result;
+
+	if (!agent->http)
+		return agent_fail(agent, -ENOTCONN, "the server was not reached yet");
+	pthread_mutex_lock(&agent->lock);
+	runs = agent_guest_running(agent, restore->guest) != NULL;
+	pthread_mutex_unlock(&agent->lock);
+	if (runs && !restore->into)
+		return agent_fail(agent, -EBUSY, "%s runs; stop it first", restore->guest);
+	result = agent_disks_user_row(agent, restore->guest, &row, agent->error);
+	if (result == 0 && restore->disk)
+		snprintf(row.disk, sizeof(row.disk), "%s", restore->disk);
+	if (result == 0)
+		result = disk_transfer_newest(agent, row.disk, &number, &epoch);
+	if (result == 0 && restore->number > 0)
+		number = restore->number;
+	if (result == 0)
+		result = have_key(agent, &row, restore->phrase);
+	if (result != 0)
+		return result;
+	agent_disks_user_path(agent, restore->guest, path);
+	snprintf(restored, sizeof(restored), "%s.restored", path);
+	if (restore->into)
+		return bring(agent, &row, number, restore->into, version);
+	*strrchr(path, '/') = '\0';
+	result = durable_file_make_directory(path, 0700);
+	agent_disks_user_path(agent, restore->guest, path);
+	if (result == 0)
+		result = bring(agent, &row, number, restored, version);
+	return result == 0 ? replace(agent, &row, number, epoch, restored, path, version) : result;
+}

@@ -1,0 +1,236 @@
+/*
+ * Enrolment. The token says where the server is and what to believe: the hash of its CA and of the
+ * roles document, both from the administrator's own memory. A server that lies about either is
+ * noticed before it learns the secret. The file enrolment.json is written last: until then nothing
+ * counts, and the same token may be used again.
+ */
+#include "agent_enrol.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent_device_key.h"
+#include "agent_keys.h"
+#include "agent_log.h"
+#include "agent_pin.h"
+#include "durable_file.h"
+#include "trust/strict_json.h"
+#include "trust/token.h"
+
+#define OWNER "company"
+
+/** Puts the pinned CA at ca.pem. */
+static int pin_server(struct agent *agent, const struct token *token)
+{
+	char path[AGENT_PATH_MAX], *pem;
+	int result = agent_pin_find(token->server, token->ca, &pem);
+
+	if (result == -EKEYREJECTED)
+		return agent_fail(
+		    agent, result,
+		    "%.200s is not the server this token was made for; ask for a new token",
+		    token->server);
+	if (result != 0)
+		return agent_fail(agent, result, "%.200s does not answer; check the network",
+				  token->server);
+	agent_path(agent, "ca.pem", path);
+	result = durable_file_write(path, pem, strlen(pem), 0644);
+	free(pem);
+	return result == 0 ? 0 : agent_fail(agent, result, "%s: %s", path, strerror(-result));
+}
+
+static json_t *describe(struct agent *agent, const struct token *token, const char *request,
+			const char *name)
+{
+	char error[256];
+	json_t *vault = NULL, *body;
+	const char *attestation = "none";
+
+	if (agent_keys_state(agent->config.keyd, &vault, error) == 0 &&
+	    json_object_get(vault, "attestation_key"))
+		attestation = json_string_value(json_object_get(vault, "attestation_key"));
+	body = json_pack("{s:s, s:s, s:s, s:s}", "token", token->secret, "csr", request, "name",
+			 name, "tpm", attestation);
+	json_decref(vault);
+	return body;
+}
+
+/** Asks for the certificate; `*answer` is the server's 201. */
+static int ask(struct agent *agent, struct agent_http *http, const struct token *token,
+	       const char *name, json_t **answer)
+{
+	char key[AGENT_PATH_MAX], csr[AGENT_PATH_MAX], *request = NULL, *text = NULL;
+	struct agent_http_answer got = {0};
+	static const char *const headers[] = {"Content-Type: application/json", NULL};
+	json_t *body = NULL;
+	int result;
+
+	agent_path(agent, "device.key", key);
+	agent_path(agent, "device.csr", csr);
+	result = agent_device_key_make(key, csr, name, &request);
+	if (result != 0)
+		return agent_fail(agent, result, "%s: %s", key, strerror(-result));
+	body = describe(agent, token, request, name);
+	text = body ? strict_json_write(body) : NULL;
+	result = text ? agent_http_call(http, "POST", "/api/v1/enrol", headers, text, strlen(text),
+					1u << 20, &got)
+		      : -ENOMEM;
+	if (result == 0)
+		result = agent_http_check(http, &got);
+	if (result == 0 && got.status == 202)
+		result = -EINPROGRESS;
+	if (result == -EINPROGRESS)
+		agent_fail(
+		    agent, result,
+		    "an administrator must approve this PC; run the same command again then");
+	else if (result != 0)
+		agent_fail(agent, result, "%s", agent_http_error(http));
+	else if (strict_json_parse((const char *)got.body, got.body_bytes, 1u << 20, answer) != 0)
+		result =
+		    agent_fail(agent, -EPROTO, "%.200s gave an answer that is none", token->server);
+	agent_http_free(&got);
+	if (text)
+		sodium_memzero(text, strlen(text));
+	free(text);
+	free(request);
+	json_decref(body);
+	return result;
+}
+
+/** Fetches the roles document that the token pins and begins the memory from it; `*roles` is its
+ * text. */
+static int begin_memory(struct agent *agent, struct agent_http *http, const struct token *token,
+			const char *device, char **roles)
+{
+	struct agent_http_answer got;
+	struct dsse_envelope envelope;
+	char path[64];
+	int result;
+
+	snprintf(path, sizeof(path), "/api/v1/roles/%llu",
+		 (unsigned long long)token->roles_version);
+	result = agent_http_call(http, "GET", path, NULL, NULL, 0, AGENT_DOCUMENT_MAX_BYTES, &got);
+	if (result == 0)
+		result = agent_http_check(http, &got);
+	if (result != 0)
+		return agent_fail(agent, result, "%s", agent_http_error(http));
+	result = dsse_parse((const char *)got.body, got.body_bytes, &envelope);
+	if (result == 0) {
+		result = memory_start(&agent->memory, device, &envelope, token->roles);
+		dsse_release(&envelope);
+	}
+	if (result != 0) {
+		agent_http_free(&got);
+		return agent_fail(agent, result,
+				  "the server's root of trust is not the one this token names: %s",
+				  memory_reason(result));
+	}
+	*roles = (char *)got.body;
+	return 0;
+}
+
+static int bind_vault(struct agent *agent, const char *roles, const char *device)
+{
+	char error[256];
+	json_t *vault = NULL;
+	int result = agent_keys_state(agent->config.keyd, &vault, error);
+	bool ours = result == 0 && json_is_true(json_object_get(vault, "bound")) &&
+		    strcmp(json_string_value(json_object_get(vault, "device")), device) == 0;
+
+	json_decref(vault);
+	if (result == 0 && !ours)
+		result = agent_keys_bind(agent->config.keyd, roles, OWNER, device, error);
+	return result == 0 ? 0 : agent_fail(agent, result, "%s", error);
+}
+
+static int save_text(struct agent *agent, const char *name, const char *text)
+{
+	char path[AGENT_PATH_MAX];
+	int result;
+
+	agent_path(agent, name, path);
+	result = durable_file_write(path, text, strlen(text), 0600);
+	return result == 0 ? 0 : agent_fail(agent, result, "%s: %s", path, strerror(-result));
+}
+
+static int settle(struct agent *agent, struct agent_http *http, const struct token *token,
+		  const json_t *answer)
+{
+	char device[AGENT_NAME_MAX], *roles = NULL, *text;
+	const char *certificate = json_string_value(json_object_get(answer, "certificate"));
+	json_t *enrolment;
+	int result;
+
+	if (!certificate || strict_json_string(answer, "device", device, sizeof(device)) != 0 ||
+	    !strict_json_is_name(device))
+		return agent_fail(agent, -EPROTO, "%.200s gave an answer that is none",
+				  token->server);
+	result = begin_memory(agent, http, token, device, &roles);
+	if (result == 0)
+		result = bind_vault(agent, roles, device);
+	if (result == 0)
+		result = save_text(agent, "device.crt", certificate);
+	if (result == 0)
+		result = save_text(agent, "roles.json", roles);
+	if (result == 0)
+		result = agent_remember(agent);
+	if (result == 0) {
+		enrolment = json_pack("{s:s, s:s}", "server", token->server, "device", device);
+		text = strict_json_write(enrolment);
+		json_decref(enrolment);
+		result = text ? save_text(agent, "enrolment.json", text) : -ENOMEM;
+		free(text);
+	}
+	free(roles);
+	return result;
+}
+
+int agent_enrol(struct agent *agent, const char *token_text, const char *name,
+		void (*say)(void *context, const char *line), void *context)
+{
+	char ca[AGENT_PATH_MAX];
+	struct agent_http *http;
+	struct token token;
+	json_t *answer = NULL;
+	int result;
+
+	if (agent->config.personal)
+		return agent_fail(agent, -EPERM, "this is a user's own agent; enrol the company's");
+	if (agent->enrolled)
+		return agent_fail(agent, -EEXIST, "this PC is enrolled already (%.100s at %.100s)",
+				  agent->memory.device, agent->server);
+	if (token_read(token_text, &token) != 0)
+		return agent_fail(
+		    agent, -EINVAL,
+		    "this is no enrolment token; it begins with bh1- and is one word");
+	say(context, "Checking the server against the token");
+	result = pin_server(agent, &token);
+	agent_path(agent, "ca.pem", ca);
+	http = result == 0 ? agent_http_new(token.server, ca, NULL, NULL) : NULL;
+	if (result == 0 && !http)
+		result = -ENOMEM;
+	if (result == 0) {
+		say(context, "Asking for this PC's certificate");
+		result = ask(agent, http, &token, name, &answer);
+	}
+	if (result == 0) {
+		say(context, "Binding this PC's vault to the company");
+		result = settle(agent, http, &token, answer);
+	}
+	agent_http_close(http);
+	json_decref(answer);
+	sodium_memzero(token.secret, sizeof(token.secret));
+	if (result != 0)
+		return result;
+	pthread_mutex_lock(&agent->lock);
+	snprintf(agent->server, sizeof(agent->server), "%s", token.server);
+	agent->enrolled = true;
+	agent_kick(agent);
+	pthread_mutex_unlock(&agent->lock);
+	agent_log(AGENT_INFO, "enrolled", "s:s, s:s", "server", token.server, "device",
+		  agent->memory.device);
+	return 0;
+}

@@ -1,0 +1,15 @@
+/** Enrolment: a one-time token in, a device of the company out. */
+#ifndef AGENT_ENROL_H
+#define AGENT_ENROL_H
+
+#include "agent.h"
+
+/**
+ * Enrols with `token_text`; `name` is what administrators see. Every step may be repeated: the same
+ * token goes on where it stopped. Calls `say` with one line a step. Returns 0, -EINPROGRESS (an
+ * administrator must approve: ask again later), or negative errno with agent->error.
+ */
+int agent_enrol(struct agent *agent, const char *token_text, const char *name,
+		void (*say)(void *context, const char *line), void *context);
+
+#endif

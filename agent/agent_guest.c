@@ -1,0 +1,414 @@
+/*
+ * Guests as processes: a server for each disk where one is configured, then the monitor. Keys reach
+ * a disk's server through an inherited memory file, never by command line, environment or disk.
+ */
+#include "agent_guest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent_disks.h"
+#include "agent_log.h"
+#include "durable_file.h"
+#include "fat_image.h"
+#include "identity.h"
+
+#define STOP_SECONDS 30 /* from asking to killing */
+#define KEY_FILE     3	/* number at which a disk's server finds its key */
+#define SOCKET_TRIES 200
+
+struct agent_running *agent_guest_running(struct agent *agent, const char *name)
+{
+	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
+		if (agent->running[i].monitor > 0 && strcmp(agent->running[i].name, name) == 0)
+			return &agent->running[i];
+	return NULL;
+}
+
+/** Runs a program; `key` (32 bytes or NULL) becomes its descriptor 3. Returns its process or
+ * negative errno. */
+static pid_t spawn(const struct agent_command *command, const struct agent_value *values,
+		   const char *log, const unsigned char *key)
+{
+	char **words = agent_config_fill(command, values);
+	int key_file = -1, log_file;
+	pid_t child;
+
+	if (!words)
+		return -errno;
+	log_file = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (key) {
+		key_file = memfd_create("key", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		if (key_file < 0 || write(key_file, key, 32) != 32 ||
+		    lseek(key_file, 0, SEEK_SET) != 0 ||
+		    fcntl(key_file, F_ADD_SEALS,
+			  F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+			child = -errno;
+			goto out;
+		}
+	}
+	child = fork();
+	if (child < 0)
+		child = -errno;
+	if (child == 0) {
+		sigset_t none;
+		int null = open("/dev/null", O_RDONLY);
+
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(null, 0);
+		dup2(log_file >= 0 ? log_file : null, 1);
+		dup2(log_file >= 0 ? log_file : null, 2);
+		if (key_file >= 0 && dup2(key_file, KEY_FILE) < 0)
+			_exit(126);
+		if (key_file == KEY_FILE)
+			fcntl(KEY_FILE, F_SETFD, 0);
+		execvp(words[0], words);
+		dprintf(2, "%s: %s\n", words[0], strerror(errno));
+		_exit(127);
+	}
+out:
+	if (key_file >= 0)
+		close(key_file);
+	if (log_file >= 0)
+		close(log_file);
+	agent_config_free_words(words);
+	return child;
+}
+
+/** Waits until a disk's server listens, or has died. */
+static int wait_for_socket(const char *path, pid_t process)
+{
+	for (int i = 0; i < SOCKET_TRIES; i++) {
+		if (access(path, F_OK) == 0)
+			return 0;
+		if (waitpid(process, NULL, WNOHANG) == process)
+			return -ESRCH;
+		usleep(50000);
+	}
+	return -ETIMEDOUT;
+}
+
+static void kill_one(pid_t *process)
+{
+	if (*process > 0) {
+		kill(*process, SIGKILL);
+		waitpid(*process, NULL, 0);
+	}
+	*process = 0;
+}
+
+static int start_disk(struct agent *agent, struct agent_running *running, int number,
+		      const struct agent_disk *disk, char target[AGENT_PATH_MAX],
+		      char error[AGENT_ERROR_MAX])
+{
+	char log[AGENT_PATH_MAX + 16];
+	int result;
+
+	if (agent->config.disk.count == 0) {
+		snprintf(target, AGENT_PATH_MAX, "%s", disk->path);
+		return 0;
+	}
+	if (snprintf(target, AGENT_PATH_MAX, "%s/%s", running->directory, disk->kind) >=
+	    AGENT_PATH_MAX)
+		return -ENAMETOOLONG;
+	snprintf(log, sizeof(log), "%.*s.log", AGENT_PATH_MAX - 1, target);
+	unlink(target);
+	running->disks[number] = spawn(&agent->config.disk,
+				       (const struct agent_value[]){{"kind", disk->kind},
+								    {"path", disk->path},
+								    {"overlay", disk->overlay},
+								    {"socket", target},
+								    {"key", "/proc/self/fd/3"},
+								    {NULL, NULL}},
+				       log, disk->key);
+	result = running->disks[number] < 0 ? running->disks[number]
+					    : wait_for_socket(target, running->disks[number]);
+	if (result != 0) {
+		if (result == -ESRCH)
+			running->disks[number] = 0;
+		snprintf(error, AGENT_ERROR_MAX, "%s: its %s disk cannot be served: %s; see %.130s",
+			 running->name, disk->kind,
+			 result == -ESRCH ? "the program ended" : strerror(-result), log);
+	}
+	return result;
+}
+
+static int write_config_disk(struct agent *agent, struct agent_running *running,
+			     const unsigned char identity[32], char path[AGENT_PATH_MAX])
+{
+	const struct policy_effective *policy = &agent->effective;
+	struct identity_request request = {.guest = running->name,
+					   .device = agent->enrolled ? agent->memory.device : "own",
+					   .user = agent->state ? agent->state->user : "",
+					   .host_pattern = policy->values[POLICY_HOST_NAME].text,
+					   .cloud_config =
+					       policy->values[POLICY_CLOUD_CONFIG].text};
+	unsigned char *image = malloc(FAT_IMAGE_BYTES);
+	int result = -ENOMEM;
+
+	if (snprintf(path, AGENT_PATH_MAX, "%s/config.img", running->directory) >= AGENT_PATH_MAX) {
+		free(image);
+		return -ENAMETOOLONG;
+	}
+	memcpy(request.key, identity, sizeof(request.key));
+	if (image)
+		result = identity_write_disk(&request, image);
+	if (result == 0)
+		result = durable_file_write(path, image, FAT_IMAGE_BYTES, 0600);
+	if (image)
+		explicit_bzero(image, FAT_IMAGE_BYTES);
+	free(image);
+	explicit_bzero(&request, sizeof(request));
+	return result;
+}
+
+static int start_monitor(struct agent *agent, struct agent_running *running, const char *system,
+			 const char *user, const char *config, char error[AGENT_ERROR_MAX])
+{
+	char log[AGENT_PATH_MAX + 16], release[24], guest_agent[AGENT_PATH_MAX + 16];
+
+	if (agent->config.monitor.count == 0) {
+		snprintf(error, AGENT_ERROR_MAX,
+			 "no \"monitor\" is configured, so no guest can start; see docs/agent.md");
+		return -ENOENT;
+	}
+	snprintf(log, sizeof(log), "%s/monitor.log", running->directory);
+	snprintf(release, sizeof(release), "%llu", (unsigned long long)running->release);
+	snprintf(guest_agent, sizeof(guest_agent), "%s/guest-agent", running->directory);
+	running->monitor = spawn(&agent->config.monitor,
+				 (const struct agent_value[]){{"name", running->name},
+							      {"release", release},
+							      {"system", system},
+							      {"user", user},
+							      {"config", config},
+							      {"directory", running->directory},
+							      {"agent", guest_agent},
+							      {NULL, NULL}},
+				 log, NULL);
+	if (running->monitor >= 0)
+		return 0;
+	snprintf(error, AGENT_ERROR_MAX, "%s: its monitor cannot start: %s", running->name,
+		 running->monitor == -EINVAL ? "\"monitor\" names a %{...} that does not exist"
+					     : strerror(-running->monitor));
+	return running->monitor;
+}
+
+static int may_start(struct agent *agent, const char *name, struct agent_guest_row *guest,
+		     char error[AGENT_ERROR_MAX])
+{
+	int result = agent_database_guest_get(agent->database, name, guest);
+
+	if (result != 0)
+		snprintf(error, AGENT_ERROR_MAX,
+			 "there is no guest '%.64s' on this PC; see bulkhead guest list", name);
+	else if (agent_guest_running(agent, name)) {
+		snprintf(error, AGENT_ERROR_MAX, "%s runs already", name);
+		result = -EALREADY;
+	} else if (!guest->assigned) {
+		snprintf(error, AGENT_ERROR_MAX, "%s is not assigned to this PC any more", name);
+		result = -EPERM;
+	} else if (guest->current == 0 && !agent->config.personal) {
+		snprintf(error, AGENT_ERROR_MAX, "%s has not arrived yet; see bulkhead guest list",
+			 name);
+		result = -EAGAIN;
+	} else if (!agent->config.personal &&
+		   memory_may_start(&agent->memory, name, guest->current) != 0) {
+		snprintf(error, AGENT_ERROR_MAX,
+			 "%s: release %llu lies below the company's security floor; connect to get "
+			 "a newer one",
+			 name, (unsigned long long)guest->current);
+		result = -EPERM;
+	}
+	return result;
+}
+
+static struct agent_running *free_place(struct agent *agent)
+{
+	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
+		if (agent->running[i].monitor <= 0)
+			return &agent->running[i];
+	return NULL;
+}
+
+int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ERROR_MAX])
+{
+	char system[AGENT_PATH_MAX] = "", user[AGENT_PATH_MAX] = "", config[AGENT_PATH_MAX];
+	struct agent_running *running = free_place(agent);
+	struct agent_guest_row guest;
+	struct agent_disk disks[2];
+	unsigned char identity[32];
+	int result;
+
+	agent_guest_switch(agent, name);
+	result = may_start(agent, name, &guest, error);
+	if (result != 0)
+		return result;
+	if (!running) {
+		snprintf(error, AGENT_ERROR_MAX, "%d guests run already; stop one first",
+			 AGENT_GUESTS_MAX);
+		return -EMFILE;
+	}
+	memset(running, 0, sizeof(*running));
+	snprintf(running->name, sizeof(running->name), "%s", name);
+	running->release = guest.current;
+	running->started = (int64_t)time(NULL);
+	if (snprintf(running->directory, sizeof(running->directory), "%s.guests/%s",
+		     agent->config.control, name) >= (int)sizeof(running->directory))
+		return -ENAMETOOLONG;
+	result = durable_file_make_directory(running->directory, 0700);
+	if (result != 0) {
+		snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", running->directory,
+			 strerror(-result));
+		return result;
+	}
+	result = agent_disks_open(agent, &guest, disks, identity, error);
+	if (result != 0)
+		return result;
+	result = write_config_disk(agent, running, identity, config);
+	if (result != 0)
+		snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", config, strerror(-result));
+	if (result == 0)
+		result = start_disk(agent, running, 0, &disks[0], system, error);
+	if (result == 0)
+		result = start_disk(agent, running, 1, &disks[1], user, error);
+	agent_disks_forget(disks, identity);
+	if (result == 0)
+		result = start_monitor(agent, running, system, user, config, error);
+	if (result != 0) {
+		kill_one(&running->disks[0]);
+		kill_one(&running->disks[1]);
+		running->monitor = 0;
+		return result;
+	}
+	agent_log(AGENT_INFO, "guest.started", "s:s, s:I", "guest", name, "release",
+		  (json_int_t)guest.current);
+	return 0;
+}
+
+int agent_guest_stop(struct agent *agent, const char *name, bool hard)
+{
+	struct agent_running *running = agent_guest_running(agent, name);
+
+	if (!running)
+		return -ENOENT;
+	kill(running->monitor, hard ? SIGKILL : SIGTERM);
+	if (!running->stopping)
+		running->started =
+		    (int64_t)time(NULL); /* counts the time it has to end from here on */
+	running->stopping = true;
+	return 0;
+}
+
+void agent_guest_stop_all(struct agent *agent)
+{
+	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
+		if (agent->running[i].monitor > 0)
+			agent_guest_stop(agent, agent->running[i].name, true);
+	agent_guest_reap(agent);
+}
+
+/** The monitor ended: its disks' servers get their chance to flush, then the guest is down. */
+static void guest_ended(struct agent *agent, struct agent_running *running, int status)
+{
+	char config[AGENT_PATH_MAX + 16];
+
+	running->monitor = 0;
+	for (int i = 0; i < 2; i++) {
+		if (running->disks[i] <= 0)
+			continue;
+		kill(running->disks[i], SIGTERM);
+		for (int wait = 0; wait < 100 && waitpid(running->disks[i], NULL, WNOHANG) == 0;
+		     wait++)
+			usleep(20000);
+		if (kill(running->disks[i], 0) == 0)
+			kill_one(&running->disks[i]);
+		running->disks[i] = 0;
+	}
+	snprintf(config, sizeof(config), "%s/config.img", running->directory);
+	unlink(config);
+	agent_log(AGENT_INFO, "guest.ended", "s:s, s:i", "guest", running->name, "status",
+		  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+	if (agent->effective.values[POLICY_PERSISTENCE].number == 1 && !agent->config.personal)
+		agent_disks_discard_overlay(agent, running->name, running->release);
+	agent_guest_switch(agent, running->name);
+	agent_kick(agent);
+}
+
+void agent_guest_reap(struct agent *agent)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	for (int i = 0; i < AGENT_GUESTS_MAX; i++) {
+		struct agent_running *running = &agent->running[i];
+		int status;
+
+		if (running->monitor <= 0)
+			continue;
+		if (waitpid(running->monitor, &status, WNOHANG) == running->monitor)
+			guest_ended(agent, running, status);
+		else if (running->stopping && now - running->started > STOP_SECONDS)
+			kill(running->monitor, SIGKILL);
+	}
+}
+
+int agent_guest_switch(struct agent *agent, const char *name)
+{
+	struct agent_guest_row guest;
+
+	if (agent->config.personal || agent_guest_running(agent, name) ||
+	    agent_database_guest_get(agent->database, name, &guest) != 0)
+		return 0;
+	if (guest.wanted == 0 || guest.wanted == guest.current ||
+	    (guest.held_back && guest.held_release == guest.wanted) ||
+	    !agent_disks_installed(agent, name, guest.wanted))
+		return 0;
+	agent_log(AGENT_INFO, "guest.switched", "s:s, s:I, s:I", "guest", name, "from",
+		  (json_int_t)guest.current, "to", (json_int_t)guest.wanted);
+	guest.previous = guest.current;
+	guest.current = guest.wanted;
+	guest.held_back = false;
+	guest.switched = agent_now(agent);
+	return agent_database_guest_put(agent->database, &guest);
+}
+
+int agent_guest_revert(struct agent *agent, const char *name, char error[AGENT_ERROR_MAX])
+{
+	struct agent_guest_row guest;
+
+	if (agent_database_guest_get(agent->database, name, &guest) != 0) {
+		snprintf(error, AGENT_ERROR_MAX, "there is no guest '%.64s' on this PC", name);
+		return -ENOENT;
+	}
+	if (guest.previous == 0 || !agent_disks_installed(agent, name, guest.previous)) {
+		snprintf(error, AGENT_ERROR_MAX, "%s: no earlier release is kept on this PC", name);
+		return -ENOENT;
+	}
+	if (memory_may_start(&agent->memory, name, guest.previous) != 0) {
+		snprintf(error, AGENT_ERROR_MAX,
+			 "%s: release %llu lies below the company's security floor", name,
+			 (unsigned long long)guest.previous);
+		return -EPERM;
+	}
+	agent_log(AGENT_INFO, "guest.reverted", "s:s, s:I, s:I", "guest", name, "from",
+		  (json_int_t)guest.current, "to", (json_int_t)guest.previous);
+	/* One row, one statement: either release is whole, and the one given up is not taken again
+	 * by itself. */
+	guest.held_back = true;
+	guest.held_release = guest.current;
+	guest.current = guest.previous;
+	guest.previous = guest.held_release;
+	guest.switched = agent_now(agent);
+	return agent_database_guest_put(agent->database, &guest);
+}

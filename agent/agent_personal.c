@@ -1,0 +1,378 @@
+/*
+ * The user's own guests. A guest is a directory of files below DATA/guests and its keys in the
+ * vault; an exported one is the same in one encrypted file (portable.h), whatever the format of its
+ * disks. What arrives is put together aside and takes its place by one rename, so a cut-short
+ * import leaves nothing.
+ */
+#include "agent_personal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent_guest.h"
+#include "agent_log.h"
+#include "agent_keys.h"
+#include "durable_file.h"
+#include "phrase.h"
+#include "portable.h"
+#include "trust/strict_json.h"
+
+#define COPY_BYTES (1u << 20)
+
+/* A personal guest's keys; each is GUEST/NAME in the vault. */
+static const char *const key_names[] = {"system", "user", "identity"};
+#define KEY_COUNT (sizeof(key_names) / sizeof(key_names[0]))
+
+struct personal {
+	struct agent *agent;
+	const char *guest;
+	const char *phrase;
+	int file;
+	char directory[AGENT_PATH_MAX]; /* where it lies */
+	char aside[AGENT_PATH_MAX];	/* where it is put together */
+	char *error;
+};
+
+static int complain(struct personal *personal, int result, const char *text)
+{
+	snprintf(personal->error, AGENT_ERROR_MAX, "%s: %s", personal->guest, text);
+	return result;
+}
+
+static int path_in(const char *directory, const char *name, char path[AGENT_PATH_MAX])
+{
+	return snprintf(path, AGENT_PATH_MAX, "%s/%s", directory, name) < AGENT_PATH_MAX
+		   ? 0
+		   : -ENAMETOOLONG;
+}
+
+/** Removes a flat directory; a guest's has no other. */
+static void remove_directory(const char *path)
+{
+	DIR *list = opendir(path);
+	struct dirent *entry;
+
+	while (list && (entry = readdir(list)))
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(list), entry->d_name, 0);
+	if (list)
+		closedir(list);
+	rmdir(path);
+}
+
+static int seal_key(struct personal *personal, const char *name, const unsigned char *key)
+{
+	const struct agent_key_source source = {.key = key};
+	struct agent_blob blob;
+	char full[2 * AGENT_NAME_MAX], error[256];
+	int result;
+
+	snprintf(full, sizeof(full), "%s/%s", personal->guest, name);
+	result = agent_keys_seal(personal->agent->config.keyd, full, key ? &source : NULL, NULL,
+				 &blob, error);
+	if (result != 0)
+		return complain(personal, result, error);
+	result = agent_database_key_put(personal->agent->database, full, &blob);
+	return result == 0
+		   ? 0
+		   : complain(personal, result, agent_database_error(personal->agent->database));
+}
+
+static int must_not_exist(struct personal *personal)
+{
+	struct agent_guest_row row;
+
+	if (agent_database_guest_get(personal->agent->database, personal->guest, &row) == 0)
+		return complain(personal, -EEXIST,
+				"there is such a guest already; choose another name");
+	remove_directory(personal->aside);
+	return durable_file_make_directory(personal->aside, 0700);
+}
+
+/** What lies aside becomes the guest. */
+static int take_place(struct personal *personal)
+{
+	struct agent_guest_row row = {.assigned = true};
+	int result;
+
+	remove_directory(personal->directory);
+	if (rename(personal->aside, personal->directory) != 0 ||
+	    durable_file_sync_directory(personal->directory) != 0)
+		return complain(personal, -errno, strerror(errno));
+	snprintf(row.name, sizeof(row.name), "%s", personal->guest);
+	result = agent_database_guest_put(personal->agent->database, &row);
+	return result == 0
+		   ? 0
+		   : complain(personal, result, agent_database_error(personal->agent->database));
+}
+
+/** Copies a disk's bytes, holes stay holes. */
+static int copy_sparse(int from, int to)
+{
+	unsigned char *bytes = malloc(COPY_BYTES);
+	struct stat status;
+	off_t at = 0;
+	int result = !bytes							       ? -ENOMEM
+		     : fstat(from, &status) != 0 || ftruncate(to, status.st_size) != 0 ? -errno
+										       : 0;
+
+	while (result == 0 && at < status.st_size) {
+		off_t data = lseek(from, at, SEEK_DATA);
+		ssize_t got;
+
+		if (data < 0) {
+			result = errno == ENXIO ? 0 : -errno;
+			break;
+		}
+		at = data;
+		got = pread(from, bytes, COPY_BYTES, at);
+		if (got <= 0)
+			result = got < 0 ? -errno : -EIO;
+		else if (!sodium_is_zero(bytes, (size_t)got) &&
+			 pwrite(to, bytes, (size_t)got, at) != got)
+			result = -errno;
+		else
+			at += got;
+	}
+	if (result == 0 && fsync(to) != 0)
+		result = -errno;
+	free(bytes);
+	return result;
+}
+
+static int create(struct personal *personal, json_t **answer)
+{
+	char path[AGENT_PATH_MAX];
+	int to = -1, result;
+
+	if (personal->file < 0)
+		return complain(personal, -EINVAL, "give the disk to start from (--disk FILE)");
+	if (personal->agent->config.disk.count > 0)
+		return complain(personal, -ENOTSUP,
+				"its disks are served by a program; make the guest by importing an "
+				"exported one");
+	result = must_not_exist(personal);
+	if (result == 0)
+		result = path_in(personal->aside, "system.disk", path);
+	if (result == 0 && (to = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+		result = -errno;
+	if (result == 0)
+		result = copy_sparse(personal->file, to);
+	if (to >= 0)
+		close(to);
+	if (result != 0 && personal->error[0] == '\0')
+		complain(personal, result, strerror(-result));
+	for (size_t i = 0; result == 0 && i < KEY_COUNT; i++)
+		result = seal_key(personal, key_names[i], NULL);
+	if (result == 0)
+		result = take_place(personal);
+	if (result != 0)
+		remove_directory(personal->aside);
+	return result;
+}
+
+static int must_be_stopped(struct personal *personal)
+{
+	struct agent_guest_row row;
+	bool runs;
+
+	if (agent_database_guest_get(personal->agent->database, personal->guest, &row) != 0)
+		return complain(personal, -ENOENT,
+				"there is no such guest; see bulkhead guest list");
+	pthread_mutex_lock(&personal->agent->lock);
+	runs = agent_guest_running(personal->agent, personal->guest) != NULL;
+	pthread_mutex_unlock(&personal->agent->lock);
+	return runs ? complain(personal, -EBUSY, "it runs; stop it first") : 0;
+}
+
+/** The guest's keys in plain, for the encrypted file only. */
+static int gather_keys(struct personal *personal, json_t *keys)
+{
+	char full[2 * AGENT_NAME_MAX], error[256];
+
+	for (size_t i = 0; i < KEY_COUNT; i++) {
+		struct agent_blob blob;
+		unsigned char key[32];
+		int result;
+
+		snprintf(full, sizeof(full), "%s/%s", personal->guest, key_names[i]);
+		result = agent_database_key_get(personal->agent->database, full, &blob);
+		if (result == 0)
+			result = agent_keys_release(personal->agent->config.keyd, full, &blob,
+						    false, key, error);
+		else
+			snprintf(error, sizeof(error), "its key is missing");
+		if (result != 0)
+			return complain(personal, result, error);
+		json_object_set_new(keys, key_names[i], strict_json_new_bytes(key, sizeof(key)));
+		sodium_memzero(key, sizeof(key));
+	}
+	return 0;
+}
+
+static int open_files(struct personal *personal, struct portable_file files[PORTABLE_FILES_MAX],
+		      size_t *count)
+{
+	static const char *const names[] = {"system.disk", "user.disk", "system.map", "user.map"};
+	char path[AGENT_PATH_MAX];
+
+	*count = 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (path_in(personal->directory, names[i], path) != 0)
+			return -ENAMETOOLONG;
+		files[*count] = (struct portable_file){names[i], open(path, O_RDONLY | O_CLOEXEC)};
+		if (files[*count].file >= 0)
+			(*count)++;
+		else if (errno != ENOENT)
+			return complain(personal, -errno, strerror(errno));
+	}
+	return *count > 0 ? 0 : complain(personal, -ENOENT, "it has no disk");
+}
+
+static int export_guest(struct personal *personal, json_t **answer)
+{
+	struct portable_file files[PORTABLE_FILES_MAX];
+	char made[PHRASE_TEXT_BYTES];
+	json_t *keys = json_object(),
+	       *description = json_pack("{s:s, s:o}", "guest", personal->guest, "keys", keys);
+	size_t count = 0;
+	int result = personal->file >= 0 ? must_be_stopped(personal)
+					 : complain(personal, -EINVAL, "say where to write it");
+
+	if (result == 0)
+		result = gather_keys(personal, keys);
+	if (result == 0)
+		result = open_files(personal, files, &count);
+	if (result == 0) {
+		phrase_generate(made);
+		result = portable_write(personal->file, personal->phrase ? personal->phrase : made,
+					KEY_COPY_COST_PERSON, description, files, count, NULL);
+		if (result != 0)
+			complain(personal, result,
+				 result == -EINVAL || result == -EBADMSG
+				     ? "this is no recovery phrase; give none and one is made"
+				     : strerror(-result));
+		else if (!personal->phrase)
+			*answer = json_pack("{s:s}", "phrase", made);
+		sodium_memzero(made, sizeof(made));
+	}
+	for (size_t i = 0; i < count; i++)
+		close(files[i].file);
+	json_decref(description);
+	return result;
+}
+
+static int create_aside(void *context, const char *name)
+{
+	struct personal *personal = context;
+	char path[AGENT_PATH_MAX];
+	int file;
+
+	if (path_in(personal->aside, name, path) != 0)
+		return -ENAMETOOLONG;
+	file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return file >= 0 ? file : -errno;
+}
+
+static int import_keys(struct personal *personal, const json_t *description)
+{
+	const json_t *keys = json_object_get(description, "keys");
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < KEY_COUNT; i++) {
+		unsigned char key[32];
+
+		if (strict_json_bytes(keys, key_names[i], key, sizeof(key)) != 0)
+			return complain(personal, -EBADMSG, "the file does not hold its keys");
+		result = seal_key(personal, key_names[i], key);
+		sodium_memzero(key, sizeof(key));
+	}
+	return result;
+}
+
+static int import_guest(struct personal *personal, json_t **answer)
+{
+	json_t *description = NULL;
+	int result;
+
+	if (personal->file < 0 || !personal->phrase)
+		return complain(personal, -EINVAL,
+				"an import needs the file and its recovery phrase");
+	result = must_not_exist(personal);
+	if (result == 0) {
+		result = portable_read(personal->file, personal->phrase, &description, create_aside,
+				       personal, NULL);
+		if (result == -EKEYREJECTED)
+			complain(personal, result, "this phrase does not open this file");
+		else if (result == -EBADMSG)
+			complain(personal, result,
+				 "the file is damaged, cut short, or the phrase has a wrong word");
+		else if (result != 0)
+			complain(personal, result, strerror(-result));
+	}
+	if (result == 0)
+		result = import_keys(personal, description);
+	if (result == 0)
+		result = take_place(personal);
+	if (result != 0)
+		remove_directory(personal->aside);
+	json_decref(description);
+	return result;
+}
+
+static int remove_guest(struct personal *personal, json_t **answer)
+{
+	int result = must_be_stopped(personal);
+
+	if (result != 0)
+		return result;
+	agent_database_key_delete(personal->agent->database, personal->guest);
+	agent_database_guest_delete(personal->agent->database, personal->guest);
+	remove_directory(personal->directory);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*serve)(struct personal *personal, json_t **answer);
+} actions[] = {{"create", create},
+	       {"export", export_guest},
+	       {"import", import_guest},
+	       {"remove", remove_guest}};
+
+int agent_personal_serve(struct agent *agent, const json_t *body, int file, json_t **answer,
+			 char error[AGENT_ERROR_MAX])
+{
+	const char *action = json_string_value(json_object_get(body, "do"));
+	struct personal personal = {.agent = agent,
+				    .guest = json_string_value(json_object_get(body, "guest")),
+				    .phrase = json_string_value(json_object_get(body, "phrase")),
+				    .file = file,
+				    .error = error};
+	char name[2 * AGENT_NAME_MAX];
+
+	error[0] = '\0';
+	if (!personal.guest || !strict_json_is_name(personal.guest)) {
+		snprintf(error, AGENT_ERROR_MAX, "name the guest");
+		return -EINVAL;
+	}
+	if (!agent->config.personal)
+		return complain(
+		    &personal, -EPERM,
+		    "the company's guests are not exported or imported; this is its agent");
+	snprintf(name, sizeof(name), "guests/%s", personal.guest);
+	agent_path(agent, name, personal.directory);
+	snprintf(name, sizeof(name), "guests/%s.aside", personal.guest);
+	agent_path(agent, name, personal.aside);
+	for (size_t i = 0; action && i < sizeof(actions) / sizeof(actions[0]); i++)
+		if (strcmp(actions[i].name, action) == 0)
+			return actions[i].serve(&personal, answer);
+	return complain(&personal, -ENOSYS, "this agent knows no such request");
+}

@@ -1,0 +1,379 @@
+/*
+ * The working thread. A round asks for documents, lease and commands, brings guests to what the
+ * state wants, backs up, reports. Whatever fails is said once, shown by `bulkhead guest list`, and
+ * tried again at the next round; a failure in one part does not keep the others from their turn.
+ * Between rounds the vault is asked every minute whether keys may still be out: offline, that is
+ * what locks.
+ */
+#include "agent_sync.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "agent_backup.h"
+#include "agent_commands.h"
+#include "agent_disks.h"
+#include "agent_documents.h"
+#include "agent_guest.h"
+#include "agent_keys.h"
+#include "agent_log.h"
+#include "agent_work.h"
+#include "trust/strict_json.h"
+
+#define VAULT_CHECK_SECONDS 60
+
+/** Ends a transfer when the agent stops. */
+static int tick(void *context)
+{
+	struct agent *agent = context;
+
+	return agent->stopping;
+}
+
+static int open_http(struct agent *agent)
+{
+	char ca[AGENT_PATH_MAX], certificate[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
+
+	if (agent->http)
+		return 0;
+	agent_path(agent, "ca.pem", ca);
+	agent_path(agent, "device.crt", certificate);
+	agent_path(agent, "device.key", key);
+	agent->http = agent_http_new(agent->server, ca, certificate, key);
+	if (!agent->http)
+		return -ENOMEM;
+	agent_http_set_tick(agent->http, tick, agent);
+	return 0;
+}
+
+/** The lower of the configuration's and the policy's limit; 0 is none. */
+static uint64_t bandwidth(const struct agent *agent)
+{
+	uint64_t policy = (uint64_t)agent->effective.values[POLICY_BANDWIDTH_KIB].number * 1024;
+
+	if (policy == 0 || agent->config.bandwidth_bytes == 0)
+		return policy + agent->config.bandwidth_bytes;
+	return policy < agent->config.bandwidth_bytes ? policy : agent->config.bandwidth_bytes;
+}
+
+/** Writes down what the state wants of one guest; the row is the guest's existence on this PC. */
+static int want_guest(struct agent *agent, const struct state_guest *wanted)
+{
+	struct agent_guest_row row;
+	int result = agent_database_guest_get(agent->database, wanted->image, &row);
+
+	if (result == -ENOENT) {
+		memset(&row, 0, sizeof(row));
+		snprintf(row.name, sizeof(row.name), "%s", wanted->image);
+	} else if (result != 0) {
+		return result;
+	}
+	if (row.assigned && row.wanted == wanted->release)
+		return 0;
+	row.assigned = true;
+	row.wanted = wanted->release;
+	return agent_database_guest_put(agent->database, &row);
+}
+
+static int unassign_if_gone(void *context, const struct agent_guest_row *row)
+{
+	struct agent *agent = context;
+	struct agent_guest_row changed = *row;
+
+	for (size_t i = 0; i < agent->state->guest_count; i++)
+		if (strcmp(agent->state->guests[i].image, row->name) == 0)
+			return 0;
+	if (!row->assigned)
+		return 0;
+	agent_log(AGENT_INFO, "guest.unassigned", "s:s", "guest", row->name);
+	changed.assigned = false;
+	return agent_database_guest_put(agent->database, &changed);
+}
+
+static int install(struct agent *agent, const struct state_guest *wanted)
+{
+	struct catalogue *catalogue = malloc(sizeof(*catalogue));
+	const struct catalogue_release *release;
+	int result = catalogue ? agent_documents_catalogue(agent, wanted->image, wanted->catalogue,
+							   catalogue)
+			       : -ENOMEM;
+
+	if (result == 0 && wanted->release > 0 &&
+	    !agent_disks_installed(agent, wanted->image, wanted->release)) {
+		result = memory_may_install(&agent->memory, agent->state, catalogue,
+					    wanted->release, (int64_t)time(NULL));
+		release = catalogue_find(catalogue, wanted->release);
+		if (result != 0 || !release)
+			result = agent_fail(agent, result ? result : -ENOENT,
+					    "%s: release %llu is not installed: %s", wanted->image,
+					    (unsigned long long)wanted->release,
+					    memory_reason(result ? result : -ENOENT));
+		else
+			result = agent_disks_install(agent, wanted->image, release);
+	}
+	free(catalogue);
+	return result;
+}
+
+static void stop_for_update(struct agent *agent, const char *name)
+{
+	struct agent_guest_row row;
+	struct agent_running *running = agent_guest_running(agent, name);
+
+	/* "now": a running guest is asked to end, and the new release starts at its next start. */
+	if (running && agent->effective.values[POLICY_UPDATE_MODE].number == 2 &&
+	    agent_database_guest_get(agent->database, name, &row) == 0 &&
+	    row.wanted != running->release && !row.held_back &&
+	    agent_disks_installed(agent, name, row.wanted))
+		agent_guest_stop(agent, name, false);
+}
+
+static int reconcile(struct agent *agent)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < agent->state->guest_count; i++) {
+		const struct state_guest *wanted = &agent->state->guests[i];
+		int one = want_guest(agent, wanted);
+
+		if (one == 0)
+			one = install(agent, wanted);
+		pthread_mutex_lock(&agent->lock);
+		agent_guest_switch(agent, wanted->image);
+		stop_for_update(agent, wanted->image);
+		pthread_mutex_unlock(&agent->lock);
+		if (one != 0)
+			agent_log(AGENT_WARNING, "install.failed", "s:s, s:s", "guest",
+				  wanted->image, "reason", agent->error);
+		if (result == 0)
+			result = one;
+	}
+	if (agent_database_guests(agent->database, unassign_if_gone, agent) != 0)
+		result = -EIO;
+	return result;
+}
+
+/** What is no longer offered for going back is removed, once its time by policy is over. */
+static int remove_old(void *context, const struct agent_guest_row *row)
+{
+	struct agent *agent = context;
+	struct agent_guest_row changed = *row;
+	int64_t keep = agent->effective.values[POLICY_PREVIOUS_HOURS].number * 3600;
+
+	if (row->previous == 0 || row->held_back || agent_now(agent) - row->switched < keep)
+		return 0;
+	changed.previous = 0;
+	pthread_mutex_lock(&agent->lock);
+	if (agent_database_guest_put(agent->database, &changed) == 0)
+		agent_disks_remove(agent, row->name, row->previous);
+	pthread_mutex_unlock(&agent->lock);
+	return 0;
+}
+
+struct report {
+	struct agent *agent;
+	json_t *guests;
+};
+
+static int describe_guest(void *context, const struct agent_guest_row *row)
+{
+	struct report *report = context;
+	struct agent *agent = report->agent;
+	const char *state;
+
+	pthread_mutex_lock(&agent->lock);
+	state = agent_guest_running(agent, row->name) ? "running"
+		: !row->assigned		      ? "removed"
+		: row->current == 0		      ? "arriving"
+						      : "stopped";
+	pthread_mutex_unlock(&agent->lock);
+	return json_array_append_new(
+	    report->guests, json_pack("{s:s, s:I, s:s, s:s}", "image", row->name, "release",
+				      (json_int_t)row->current, "state", state, "detail",
+				      row->held_back		    ? "held back"
+				      : row->wanted != row->current ? "update waits"
+								    : ""));
+}
+
+static void copy_numbers(const json_t *lease, json_t *to)
+{
+	static const char *const from_names[] = {"serial", "powered_seconds_left", "starts_left"};
+	static const char *const to_names[] = {"serial", "powered_seconds", "starts"};
+
+	for (int i = 0; i < 3; i++)
+		json_object_set_new(
+		    to, to_names[i],
+		    json_integer(json_integer_value(json_object_get(lease, from_names[i]))));
+}
+
+/** Says how this PC is: of the company's guests and of nothing else. */
+static int send_report(struct agent *agent)
+{
+	static const char *const headers[] = {"Content-Type: application/json", NULL};
+	struct report report = {agent, json_array()};
+	struct agent_http_answer answer;
+	json_t *body, *vault = NULL, *lease = json_object();
+	char error[256], *text;
+	int result;
+
+	agent_database_guests(agent->database, describe_guest, &report);
+	body = json_pack("{s:s, s:o, s:I, s:I, s:I, s:I}", "agent", AGENT_VERSION, "guests",
+			 report.guests, "roles", (json_int_t)agent->memory.roles.version, "policy",
+			 (json_int_t)agent->memory.policy, "quota_bytes",
+			 (json_int_t)agent->config.quota_bytes, "used_bytes",
+			 (json_int_t)agent_disks_used(agent));
+	if (agent_keys_state(agent->config.keyd, &vault, error) == 0) {
+		json_object_set(body, "enforcement", json_object_get(vault, "enforcement"));
+		if (json_object_get(vault, "lease"))
+			copy_numbers(json_object_get(vault, "lease"), lease);
+		json_object_set(body, "lease", lease);
+	}
+	if (agent->trouble[0])
+		json_object_set_new(body, "detail", json_string(agent->trouble));
+	text = strict_json_write(body);
+	result = text ? agent_http_call(agent->http, "POST", "/api/v1/device/report", headers, text,
+					strlen(text), 65536, &answer)
+		      : -ENOMEM;
+	if (result == 0) {
+		result = agent_http_check(agent->http, &answer);
+		agent_http_free(&answer);
+	}
+	if (result != 0)
+		agent_fail(agent, result, "%s", agent_http_error(agent->http));
+	free(text);
+	json_decref(lease);
+	json_decref(vault);
+	json_decref(body);
+	return result;
+}
+
+/** Ends running guests when the vault says that keys may not be out any more. */
+static void enforce(struct agent *agent)
+{
+	json_t *vault = NULL;
+	char error[256];
+	bool open;
+
+	if (agent->config.personal || agent_keys_state(agent->config.keyd, &vault, error) != 0)
+		return;
+	open = json_is_true(json_object_get(vault, "open"));
+	if (!open) {
+		pthread_mutex_lock(&agent->lock);
+		for (int i = 0; i < AGENT_GUESTS_MAX; i++)
+			if (agent->running[i].monitor > 0)
+				agent_log(AGENT_WARNING, "locked", "s:s, s:s", "guest",
+					  agent->running[i].name, "reason",
+					  json_string_value(json_object_get(vault, "reason")));
+		agent_guest_stop_all(agent);
+		pthread_mutex_unlock(&agent->lock);
+	}
+	json_decref(vault);
+}
+
+int agent_sync_once(struct agent *agent)
+{
+	bool restricted;
+	int result = open_http(agent), one;
+
+	if (result != 0)
+		return result;
+	agent_http_set_limit(agent->http, bandwidth(agent));
+	result = agent_documents_refresh(agent);
+	enforce(agent);
+	if (!agent->state || (result != 0 && result != -ESTALE && result != -EKEYREJECTED))
+		return result;
+	restricted = agent->state->status == STATE_LOST || agent->state->status == STATE_REVOKED;
+	one = agent_commands_run(agent);
+	result = result ? result : one;
+	if (restricted)
+		return result;
+	one = agent_documents_lease(agent, false);
+	result = result ? result : one;
+	one = reconcile(agent);
+	result = result ? result : one;
+	agent_database_guests(agent->database, remove_old, agent);
+	one = agent_backup_run(agent, NULL);
+	result = result ? result : one;
+	one = send_report(agent);
+	return result ? result : one;
+}
+
+static void note_result(struct agent *agent, int result)
+{
+	bool told = false;
+
+	pthread_mutex_lock(&agent->lock);
+	if (result == 0) {
+		told = agent->trouble[0] != '\0';
+		agent->trouble[0] = '\0';
+		agent->last_contact = (int64_t)time(NULL);
+	} else if (strcmp(agent->trouble, agent->error) != 0) {
+		snprintf(agent->trouble, sizeof(agent->trouble), "%s", agent->error);
+		agent_log(AGENT_WARNING, "sync.failed", "s:s", "reason", agent->error);
+	}
+	pthread_mutex_unlock(&agent->lock);
+	if (told)
+		agent_log(AGENT_INFO, "sync.recovered", NULL);
+}
+
+/** The time of the next round: the interval and up to a tenth more, so that PCs do not come in
+ * step. */
+static int64_t next_round(const struct agent *agent, unsigned int failures)
+{
+	uint64_t interval = agent->config.poll_seconds, spread = interval / 10 + 1, random = 0;
+
+	/* After a failure sooner, then ever less often, never less than the interval says. */
+	if (failures > 0 && failures < 16 && (5ull << failures) < interval)
+		interval = 5ull << failures;
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+		random = 0;
+	return (int64_t)time(NULL) + (int64_t)(interval + random % spread);
+}
+
+void *agent_sync_run(void *context)
+{
+	struct agent *agent = context;
+	unsigned int failures = 0;
+	int64_t next = 0;
+
+	pthread_mutex_lock(&agent->lock);
+	while (!agent->stopping) {
+		struct timespec until = {.tv_sec = time(NULL) + VAULT_CHECK_SECONDS};
+		bool due = agent->enrolled && (agent->kicked || time(NULL) >= next);
+
+		if (agent->work[AGENT_WORKING]) {
+			pthread_mutex_unlock(&agent->lock);
+			agent_work_run_one(agent, AGENT_WORKING);
+			pthread_mutex_lock(&agent->lock);
+			continue;
+		}
+		if (due) {
+			int result;
+
+			agent->kicked = false;
+			pthread_mutex_unlock(&agent->lock);
+			result = agent_sync_once(agent);
+			note_result(agent, result);
+			failures = result == 0 ? 0 : failures + 1;
+			next = next_round(agent, failures);
+			pthread_mutex_lock(&agent->lock);
+			continue;
+		}
+		if (agent->enrolled && next < until.tv_sec)
+			until.tv_sec = next;
+		pthread_cond_timedwait(&agent->wake, &agent->lock, &until);
+		if (agent->enrolled && !agent->stopping && !agent->kicked &&
+		    !agent->work[AGENT_WORKING]) {
+			pthread_mutex_unlock(&agent->lock);
+			enforce(agent);
+			pthread_mutex_lock(&agent->lock);
+		}
+	}
+	pthread_mutex_unlock(&agent->lock);
+	agent_work_cancel(agent);
+	return NULL;
+}

@@ -1,0 +1,123 @@
+/* The helper inside a guest: see guest_agent.h. Protocol: qemu-guest-agent, JSON objects over a
+ * stream. */
+#include "guest_agent.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ANSWER_SECONDS 5
+#define ANSWER_MAX     4096
+
+static int open_socket(const char *path)
+{
+	const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int file, result;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address.sun_path, path, strlen(path));
+	file = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (file < 0)
+		return -errno;
+	if (setsockopt(file, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
+	    setsockopt(file, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) == 0 &&
+	    connect(file, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return file;
+	result = -errno;
+	close(file);
+	return result;
+}
+
+/** Reads lines until one is an object with "return" or "error"; its "return" is an integer here in
+ * every call. */
+static int read_answer(int file, json_int_t *value)
+{
+	time_t until = time(NULL) + ANSWER_SECONDS;
+	char bytes[ANSWER_MAX];
+	size_t have = 0;
+
+	while (have < sizeof(bytes) && time(NULL) <= until) {
+		ssize_t got = recv(file, bytes + have, sizeof(bytes) - have, 0);
+		char *end, *line = bytes;
+
+		if (got <= 0)
+			return got < 0 ? -errno : -EPIPE;
+		have += (size_t)got;
+		while ((end = memchr(line, '\n', have - (size_t)(line - bytes)))) {
+			/* guest-sync-delimited's answer comes after a byte that is no JSON. */
+			char *text = memchr(line, 0xff, (size_t)(end - line));
+			json_t *answer = json_loadb(text ? text + 1 : line,
+						    (size_t)(end - (text ? text + 1 : line)),
+						    JSON_REJECT_DUPLICATES, NULL);
+			json_t *returned = json_object_get(answer, "return");
+			int result = !answer				? -EAGAIN
+				     : json_is_integer(returned)	? 0
+				     : json_object_get(answer, "error") ? -EPERM
+									: -EAGAIN;
+
+			if (result == 0)
+				*value = json_integer_value(returned);
+			json_decref(answer);
+			if (result != -EAGAIN)
+				return result;
+			line = end + 1;
+		}
+		have -= (size_t)(line - bytes);
+		memmove(bytes, line, have);
+	}
+	return -ETIMEDOUT;
+}
+
+static int ask(int file, const char *text, json_int_t *value)
+{
+	ssize_t size = (ssize_t)strlen(text);
+
+	if (send(file, text, (size_t)size, MSG_NOSIGNAL) != size)
+		return -EPIPE;
+	return read_answer(file, value);
+}
+
+int guest_agent_freeze(const char *path)
+{
+	char text[96];
+	unsigned int id = 1;
+	json_int_t value = 0;
+	int file = open_socket(path), result;
+
+	if (file < 0)
+		return file;
+	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+		id = (unsigned int)time(NULL);
+	/* A leading 0xff ends whatever half a request a former client left behind. */
+	snprintf(text, sizeof(text),
+		 "\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":%u}}\n", id);
+	result = ask(file, text, &value);
+	if (result == 0 && value != (json_int_t)id)
+		result = -EPROTO;
+	if (result == 0)
+		result = ask(file, "{\"execute\":\"guest-fsfreeze-freeze\"}\n", &value);
+	if (result == 0 && value > 0)
+		return file;
+	if (result == 0)
+		ask(file, "{\"execute\":\"guest-fsfreeze-thaw\"}\n", &value);
+	close(file);
+	return result ? result : -ENOTSUP;
+}
+
+int guest_agent_thaw(int connection)
+{
+	json_int_t value;
+	int result = ask(connection, "{\"execute\":\"guest-fsfreeze-thaw\"}\n", &value);
+
+	close(connection);
+	return result;
+}

@@ -1,0 +1,99 @@
+/* A user disk's versions: see user_disk.h. */
+#include "user_disk.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "durable_file.h"
+#include "store/publish.h"
+
+static void make_signer(const unsigned char key[32], struct signing_key *signer)
+{
+	unsigned char seed[crypto_sign_SEEDBYTES];
+
+	crypto_generichash(seed, sizeof(seed), (const unsigned char *)"bulkhead user disk manifest",
+			   27, key, 32);
+	crypto_sign_seed_keypair(signer->public_half.bytes, signer->secret, seed);
+	snprintf(signer->name, sizeof(signer->name), "disk");
+	sodium_memzero(seed, sizeof(seed));
+}
+
+int user_disk_open(struct agent *agent, const char *guest, const unsigned char key[32],
+		   struct user_disk *disk)
+{
+	struct problem problem = {.line = ""};
+	char path[AGENT_PATH_MAX], part[AGENT_NAME_MAX + 32];
+	int result;
+
+	memset(disk, 0, sizeof(*disk));
+	snprintf(part, sizeof(part), "guests/%s/backup", guest);
+	agent_path(agent, part, path);
+	result = durable_file_make_directory(path, 0700);
+	if (result == 0)
+		result = domain_open(key, &disk->domain);
+	if (result == 0)
+		result = store_open(path, true, &disk->store, &problem);
+	make_signer(key, &disk->signer);
+	if (result != 0) {
+		user_disk_close(disk);
+		return agent_fail(agent, result, "%.300s",
+				  problem.line[0] ? problem.line : strerror(-result));
+	}
+	return 0;
+}
+
+void user_disk_close(struct user_disk *disk)
+{
+	if (disk->store)
+		store_close(disk->store);
+	domain_forget(&disk->domain);
+	signing_key_forget(&disk->signer);
+	disk->store = NULL;
+}
+
+static int sign(void *context, struct dsse_envelope *envelope)
+{
+	return dsse_sign(envelope, &((struct user_disk *)context)->signer);
+}
+
+int user_disk_verify(void *context, const struct dsse_envelope *envelope)
+{
+	return dsse_verify(envelope, DSSE_TYPE_MANIFEST,
+			   &((struct user_disk *)context)->signer.public_half, 1, 1);
+}
+
+static int report(void *context, uint64_t done_bytes, uint64_t total_bytes)
+{
+	return ((struct agent *)context)->stopping;
+}
+
+int user_disk_publish(struct agent *agent, struct user_disk *disk, int file, const char *base,
+		      int64_t now, char version[65])
+{
+	uint8_t base_id[VERSION_ID_BYTES];
+	struct problem problem = {.line = ""};
+	struct publish_source source;
+	struct publish_result published;
+	struct version_row row;
+	struct publish_options options = {.label = "backup",
+					  .created = (uint64_t)now,
+					  .threads = 1,
+					  .signer = {sign, disk},
+					  .progress = {report, agent}};
+	int result = publish_source_fd(file, &source);
+
+	/* The version before may have gone with another store; then this one stands alone. */
+	if (result == 0 && *base && store_unhex(base, base_id, sizeof(base_id)) == 0 &&
+	    store_find_version(disk->store, base, &row, NULL) == 0)
+		options.base = base_id;
+	if (result == 0)
+		result = publish_version(disk->store, &disk->domain, &source, &options, &published,
+					 &problem);
+	if (result != 0)
+		return agent_fail(agent, result, "%.300s",
+				  problem.line[0] ? problem.line : strerror(-result));
+	store_hex(published.version, sizeof(published.version), version);
+	return 0;
+}

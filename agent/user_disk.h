@@ -1,0 +1,34 @@
+/**
+ * A user disk's versions: its own domain of a store, manifests signed by a key that comes from the
+ * disk's, so that who holds no key of the disk can neither read a backup nor make one that is
+ * believed.
+ */
+#ifndef AGENT_USER_DISK_H
+#define AGENT_USER_DISK_H
+
+#include "agent.h"
+#include "store/store.h"
+
+struct user_disk {
+	struct store *store;
+	struct domain domain;
+	struct signing_key signer;
+};
+
+/** Opens (or makes) the store of a guest's user disk under its key. Returns 0 or negative errno
+ * with agent->error. */
+int user_disk_open(struct agent *agent, const char *guest, const unsigned char key[32],
+		   struct user_disk *disk);
+
+/** Closes it and forgets the secrets. */
+void user_disk_close(struct user_disk *disk);
+
+/** Makes a version of the disk in `file`, on top of `base` (hexadecimal; empty: none); `version`
+ * gets its id, too. */
+int user_disk_publish(struct agent *agent, struct user_disk *disk, int file, const char *base,
+		      int64_t now, char version[65]);
+
+/** 0 if this disk's key signed the envelope; for fetching. */
+int user_disk_verify(void *context, const struct dsse_envelope *envelope);
+
+#endif

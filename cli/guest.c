@@ -1,0 +1,306 @@
+/*
+ * `bulkhead enrol` and `bulkhead guest`: what a PC's user does with the guests on it. All of it is
+ * done by the agent; these commands ask and show.
+ */
+#include "agent_link.h"
+#include "guest.h"
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int call(const struct cli_context *context, json_t *request, int file, json_t **result)
+{
+	*result = NULL;
+	return agent_link_call(context, request, file, result);
+}
+
+/** A request about the guest that the first argument names. */
+static json_t *about(const struct cli_context *context, const char *name)
+{
+	return json_pack("{s:s, s:s}", "call", name, "guest", cli_argument(context, 0));
+}
+
+static int simple(const struct cli_context *context, json_t *request, const char *done)
+{
+	json_t *result;
+	int status = call(context, request, -1, &result);
+
+	if (status == CLI_OK && done)
+		printf("%s: %s.\n", cli_argument(context, 0), done);
+	json_decref(result);
+	return status;
+}
+
+static int run_enrol(const struct cli_context *context)
+{
+	const char *name = cli_value(context, "name");
+	char host[65] = "", *token = NULL;
+	size_t capacity = 0;
+	json_t *result;
+	int status;
+
+	if (gethostname(host, sizeof(host) - 1) != 0 || !host[0])
+		snprintf(host, sizeof(host), "pc");
+	/* A token on the command line would stay in the shell's history: "-" or nothing reads it
+	 * from stdin. */
+	if (cli_argument_count(context) > 0 && strcmp(cli_argument(context, 0), "-") != 0)
+		token = strdup(cli_argument(context, 0));
+	else if (getline(&token, &capacity, stdin) < 0)
+		return cli_usage(context, "no token; give it as an argument or on standard input");
+	token[strcspn(token, "\r\n")] = '\0';
+	status = call(context,
+		      json_pack("{s:s, s:s, s:s}", "call", "enrol", "token", token, "name",
+				name ? name : host),
+		      -1, &result);
+	explicit_bzero(token, strlen(token));
+	free(token);
+	json_decref(result);
+	if (status == CLI_OK)
+		puts("This PC is enrolled. Its guests arrive in the background: bulkhead guest "
+		     "list");
+	return status;
+}
+
+/** Adds what a row shows in words: how far an arriving guest is. */
+static void add_words(json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		json_int_t total = json_integer_value(json_object_get(row, "total_bytes"));
+		json_int_t done = json_integer_value(json_object_get(row, "arriving_bytes"));
+		const char *state = json_string_value(json_object_get(row, "state"));
+		char text[96], of[16], have[16];
+
+		if (total <= 0 || !state)
+			continue;
+		snprintf(text, sizeof(text), "%s, %s of %s arrived (%d %%)", state,
+			 output_bytes((uint64_t)done, have), output_bytes((uint64_t)total, of),
+			 (int)(done * 100 / total));
+		json_object_set_new(row, "state", json_string(text));
+	}
+}
+
+static int run_list(const struct cli_context *context)
+{
+	static const struct output_column columns[] = {{"name", "GUEST", OUTPUT_TEXT},
+						       {"state", "STATE", OUTPUT_TEXT},
+						       {"release", "RELEASE", OUTPUT_NUMBER},
+						       {"previous", "BEFORE", OUTPUT_NUMBER},
+						       {"last_backup", "LAST BACKUP", OUTPUT_TIME},
+						       {"backup_label", "BACKUP IS", OUTPUT_TEXT}};
+	json_t *result;
+	int status = call(context, json_pack("{s:s}", "call", "list"), -1, &result);
+
+	if (status != CLI_OK)
+		return status;
+	if (cli_switch(context, "json")) {
+		output_json(result);
+	} else {
+		add_words(result);
+		output_table(result, columns, sizeof(columns) / sizeof(columns[0]),
+			     "No guest is on this PC.");
+	}
+	json_decref(result);
+	return CLI_OK;
+}
+
+static int run_start(const struct cli_context *context)
+{
+	return simple(context, about(context, "start"), "started");
+}
+
+static int run_stop(const struct cli_context *context)
+{
+	json_t *request = about(context, "stop");
+
+	json_object_set_new(request, "hard", json_boolean(cli_switch(context, "now")));
+	return simple(context, request, cli_switch(context, "now") ? "ended" : "asked to end");
+}
+
+static int run_revert(const struct cli_context *context)
+{
+	return simple(context, about(context, "revert"),
+		      "the release before is used from the next start on");
+}
+
+static int run_sync(const struct cli_context *context)
+{
+	json_t *result;
+	int status = call(context, json_pack("{s:s}", "call", "sync"), -1, &result);
+
+	json_decref(result);
+	return status;
+}
+
+static int run_agent(const struct cli_context *context)
+{
+	json_t *result, *vault;
+	const char *trouble, *reason;
+	int status = call(context, json_pack("{s:s}", "call", "status"), -1, &result);
+
+	if (status != CLI_OK)
+		return status;
+	if (cli_switch(context, "json")) {
+		output_json(result);
+		json_decref(result);
+		return CLI_OK;
+	}
+	vault = json_object_get(result, "vault");
+	trouble = json_string_value(json_object_get(result, "trouble"));
+	reason = json_string_value(json_object_get(vault, "reason"));
+	if (json_is_true(json_object_get(result, "personal")))
+		puts("This is the agent of your own guests. No company knows of it.");
+	else if (!json_is_true(json_object_get(result, "enrolled")))
+		puts("This PC is not enrolled. Ask for a token, then: bulkhead enrol");
+	else
+		printf("Device %s of %s\n", json_string_value(json_object_get(result, "device")),
+		       json_string_value(json_object_get(result, "server")));
+	printf("Keys: %s; lease enforced by %s\n", reason ? reason : "available",
+	       strcmp(json_string_value(json_object_get(vault, "enforcement")) ?: "", "tpm") == 0
+		   ? "the TPM"
+		   : "this PC's software only (advisory: no TPM)");
+	if (trouble && *trouble)
+		printf("Trouble: %s\n", trouble);
+	json_decref(result);
+	return CLI_OK;
+}
+
+static json_t *personal(const struct cli_context *context, const char *action)
+{
+	json_t *request = about(context, "personal");
+
+	json_object_set_new(request, "do", json_string(action));
+	return request;
+}
+
+static int run_create(const struct cli_context *context)
+{
+	int file = open(cli_value(context, "disk"), O_RDONLY | O_CLOEXEC), status;
+	json_t *result;
+
+	if (file < 0)
+		return cli_fail(context, "%s: %s", cli_value(context, "disk"), strerror(errno));
+	status = call(context, personal(context, "create"), file, &result);
+	close(file);
+	json_decref(result);
+	return status;
+}
+
+static int run_remove(const struct cli_context *context)
+{
+	if (!cli_switch(context, "yes"))
+		return cli_usage(
+		    context,
+		    "%s and all that is in it would be gone for good; say --yes if that is meant",
+		    cli_argument(context, 0));
+	return simple(context, personal(context, "remove"), "removed");
+}
+
+static int run_export(const struct cli_context *context)
+{
+	const char *path = cli_argument(context, 1);
+	int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), status;
+	const char *phrase;
+	json_t *result;
+
+	if (file < 0)
+		return cli_fail(context, "%s: %s", path,
+				errno == EEXIST ? "is there already; choose another name"
+						: strerror(errno));
+	status = call(context, personal(context, "export"), file, &result);
+	if (close(file) != 0 && status == CLI_OK)
+		status = cli_fail(context, "%s: %s", path, strerror(errno));
+	if (status != CLI_OK)
+		unlink(path);
+	phrase = json_string_value(json_object_get(result, "phrase"));
+	if (status == CLI_OK && phrase)
+		printf("Written to %s. It opens with these nine words only; write them down:\n\n  "
+		       "%s\n\n",
+		       path, phrase);
+	json_decref(result);
+	return status;
+}
+
+static int run_import(const struct cli_context *context)
+{
+	const char *path = cli_argument(context, 1);
+	int file = open(path, O_RDONLY | O_CLOEXEC), status;
+	json_t *request, *result;
+	char *phrase = NULL;
+	size_t capacity = 0;
+
+	if (file < 0)
+		return cli_fail(context, "%s: %s", path, strerror(errno));
+	if (isatty(STDIN_FILENO))
+		fputs("Recovery phrase: ", stderr);
+	if (getline(&phrase, &capacity, stdin) < 0) {
+		close(file);
+		free(phrase);
+		return cli_usage(
+		    context, "the recovery phrase is read from standard input, and there was none");
+	}
+	request = personal(context, "import");
+	json_object_set_new(request, "phrase", json_string(phrase));
+	status = call(context, request, file, &result);
+	explicit_bzero(phrase, strlen(phrase));
+	free(phrase);
+	close(file);
+	json_decref(result);
+	return status;
+}
+
+static const struct cli_option link_options[] = {AGENT_LINK_OPTIONS, {0}};
+
+static const struct cli_option shown_options[] = {
+    {"json", NULL, "print JSON for scripts", 0, false}, AGENT_LINK_OPTIONS, {0}};
+
+static const struct cli_option enrol_options[] = {
+    {"name", "NAME", "what administrators see (default: the host name)", 0, false},
+    AGENT_LINK_OPTIONS,
+    {0}};
+
+static const struct cli_option stop_options[] = {
+    {"now", NULL, "end it at once, as if its power were cut", 0, false}, AGENT_LINK_OPTIONS, {0}};
+
+static const struct cli_option create_options[] = {
+    {"disk", "FILE", "the raw disk to start from", 0, true}, AGENT_LINK_OPTIONS, {0}};
+
+static const struct cli_option remove_options[] = {
+    {"yes", NULL, "yes, remove it with all that is in it", 0, false}, AGENT_LINK_OPTIONS, {0}};
+
+const struct cli_command guest_commands[] = {
+    {"enrol", "[TOKEN]", "make this PC a device of the company",
+     "The token comes from an administrator and works once. "
+     "It says where the server is and what to believe, so a wrong server is noticed.",
+     "bulkhead enrol bh1-eyJ...", enrol_options, 0, 1, run_enrol},
+    {"agent", "", "show how this PC's agent is", NULL, NULL, shown_options, 0, 0, run_agent},
+    {"sync", "", "ask the server for news now", NULL, NULL, link_options, 0, 0, run_sync},
+    {"guest list", "", "show the guests on this PC", NULL, NULL, shown_options, 0, 0, run_list},
+    {"guest start", "GUEST", "start a guest", NULL, "bulkhead guest start work", link_options, 1, 1,
+     run_start},
+    {"guest stop", "GUEST", "end a guest", NULL, NULL, stop_options, 1, 1, run_stop},
+    {"guest revert", "GUEST", "go back to the release before",
+     "Takes effect at the next start. The release given up is not taken again until a newer one is "
+     "published.",
+     NULL, link_options, 1, 1, run_revert},
+    {"guest create", "GUEST", "make a guest of your own from a disk", NULL,
+     "bulkhead guest create personal --personal --disk old-pc.raw", create_options, 1, 1,
+     run_create},
+    {"guest export", "GUEST FILE", "write a guest of your own into one encrypted file",
+     "The file holds its disks and keys and opens with the nine words that are printed.", NULL,
+     link_options, 2, 2, run_export},
+    {"guest import", "GUEST FILE", "take a guest of your own out of such a file",
+     "The nine words are read from standard input. Nothing is there before all of it is.", NULL,
+     link_options, 2, 2, run_import},
+    {"guest remove", "GUEST", "remove a guest of your own for good", NULL, NULL, remove_options, 1,
+     1, run_remove},
+    {0},
+};

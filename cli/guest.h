@@ -1,0 +1,11 @@
+/* The commands of a PC's user: enrolling, guests, backups and recovery phrases. Tables in guest.c
+ * and own_data.c. */
+#ifndef BULKHEAD_CLI_GUEST_H
+#define BULKHEAD_CLI_GUEST_H
+
+#include "command.h"
+
+extern const struct cli_command guest_commands[];
+extern const struct cli_command own_data_commands[];
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * `bulkhead backup run`, `bulkhead backup restore` and `bulkhead key phrase`: a user's data and the
+ * means to get it back. Restoring happens on this PC, where the key is; the server only ever holds
+ * what it cannot read.
+ */
+#include "agent_link.h"
+#include "guest.h"
+#include "output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "phrase.h"
+
+static int run_backup(const struct cli_context *context)
+{
+	json_t *result = NULL;
+	int status = agent_link_call(
+	    context, json_pack("{s:s, s:s}", "call", "backup", "guest", cli_argument(context, 0)),
+	    -1, &result);
+
+	json_decref(result);
+	if (status == CLI_OK)
+		printf("%s: backed up.\n", cli_argument(context, 0));
+	return status;
+}
+
+/** Reads the phrase from standard input and checks its words before anybody is asked. */
+static char *read_phrase(const struct cli_context *context)
+{
+	unsigned char entropy[PHRASE_ENTROPY_BYTES];
+	char *phrase = NULL;
+	size_t capacity = 0;
+	int wrong = 0, result;
+
+	if (isatty(STDIN_FILENO))
+		fputs("Recovery phrase: ", stderr);
+	if (getline(&phrase, &capacity, stdin) < 0) {
+		free(phrase);
+		cli_usage(context,
+			  "the recovery phrase is read from standard input, and there was none");
+		return NULL;
+	}
+	phrase[strcspn(phrase, "\r\n")] = '\0';
+	result = phrase_read(phrase, strlen(phrase), entropy, &wrong);
+	explicit_bzero(entropy, sizeof(entropy));
+	if (result == 0)
+		return phrase;
+	explicit_bzero(phrase, strlen(phrase));
+	free(phrase);
+	if (wrong > 0)
+		cli_fail(
+		    context,
+		    "word %d is none of a recovery phrase; they have five letters, such as 'lusab'",
+		    wrong);
+	else
+		cli_fail(context, "these are not the nine words of one recovery phrase; one is "
+				  "mistyped or missing");
+	return NULL;
+}
+
+static int run_restore(const struct cli_context *context)
+{
+	json_t *request =
+		   json_pack("{s:s, s:s}", "call", "restore", "guest", cli_argument(context, 0)),
+	       *result = NULL;
+	uint64_t number = 0;
+	char *phrase = NULL;
+	int status = cli_number(context, "number", 1, INT32_MAX, &number);
+
+	if (status == CLI_OK && cli_switch(context, "phrase")) {
+		phrase = read_phrase(context);
+		status = phrase ? CLI_OK : CLI_FAILED;
+	}
+	if (status != CLI_OK) {
+		json_decref(request);
+		return status;
+	}
+	if (number > 0)
+		json_object_set_new(request, "number", json_integer((json_int_t)number));
+	if (phrase)
+		json_object_set_new(request, "phrase", json_string(phrase));
+	if (cli_value(context, "disk"))
+		json_object_set_new(request, "disk", json_string(cli_value(context, "disk")));
+	if (cli_value(context, "into"))
+		json_object_set_new(request, "into", json_string(cli_value(context, "into")));
+	status = agent_link_call(context, request, -1, &result);
+	if (phrase)
+		explicit_bzero(phrase, strlen(phrase));
+	free(phrase);
+	json_decref(result);
+	if (status == CLI_OK && !cli_value(context, "into"))
+		printf("%s: restored; this PC is its writer now.\n", cli_argument(context, 0));
+	return status;
+}
+
+static int run_phrase(const struct cli_context *context)
+{
+	char phrase[PHRASE_TEXT_BYTES];
+	json_t *result = NULL;
+	int status;
+
+	phrase_generate(phrase);
+	status = agent_link_call(context,
+				 json_pack("{s:s, s:s, s:s}", "call", "copies", "guest",
+					   cli_argument(context, 0), "phrase", phrase),
+				 -1, &result);
+	json_decref(result);
+	if (status == CLI_OK)
+		printf("Write these nine words down and keep them away from this PC. With them, "
+		       "and only with them, you\n"
+		       "can bring %s's data back on another one:\n\n  %s\n\n"
+		       "A phrase made earlier still opens the copies that were sealed to it.\n",
+		       cli_argument(context, 0), phrase);
+	explicit_bzero(phrase, sizeof(phrase));
+	return status;
+}
+
+static const struct cli_option link_options[] = {AGENT_LINK_OPTIONS, {0}};
+
+static const struct cli_option restore_options[] = {
+    {"number", "N", "the backup to bring back (default: the newest)", 0, false},
+    {"phrase", NULL, "read a recovery phrase from standard input: this PC does not have the key", 0,
+     false},
+    {"disk", "NAME", "another disk of yours than this guest's own", 0, false},
+    {"into", "FILE", "write it to a file and leave the guest's disk as it is", 0, false},
+    AGENT_LINK_OPTIONS,
+    {0}};
+
+const struct cli_command own_data_commands[] = {
+    {"backup run", "GUEST", "back a guest's data up now",
+     "Only what changed is sent. While the guest runs its file systems are frozen for a moment "
+     "through its guest agent; "
+     "without one the backup is as after a power cut, and labelled so.",
+     "bulkhead backup run work", link_options, 1, 1, run_backup},
+    {"backup restore", "GUEST", "bring a guest's data back on this PC",
+     "The guest must be stopped. This PC becomes the writer of the disk; what a lost PC sends "
+     "later is kept on a side "
+     "branch and overwrites nothing.",
+     "bulkhead backup restore work --phrase", restore_options, 1, 1, run_restore},
+    {"key phrase", "GUEST", "make a recovery phrase for a guest's data",
+     "A copy of the disk's key, sealed to nine words that are printed once, is kept by the server, "
+     "which cannot open "
+     "it.",
+     NULL, link_options, 1, 1, run_phrase},
+    {0},
+};

@@ -1,0 +1,223 @@
+"""A user's data: backup, a second PC, the lost PC that returns, a server that vanished; and a guest of one's own."""
+import os
+import re
+import threading
+
+from company import PC, Company, Lossy, Recorder, run, tell, wait_for
+
+
+def write_disk(pc, guest, marks):
+    """Writes pieces of data into the guest's user disk, as the guest would."""
+    with open(disk(pc, guest), "r+b") as file:
+        for offset, data in marks:
+            file.seek(offset)
+            file.write(data)
+
+
+def disk(pc, guest):
+    return os.path.join(pc.data, "guests", guest, "user.disk")
+
+
+def read_disk(path, offset, size):
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def assigned(directory, keep, user="alice"):
+    """A company with one published image, and a PC on which it has arrived."""
+    company = Company(directory)
+    keep(company)
+    company.admin("user", "add", user)
+    company.publish("work", "1", b"system one")
+    company.admin("assign", "work", "--user", user)
+    pc = PC(directory, "pc-1", tpm=True)
+    keep(pc)
+    pc.enrol(company, user)
+    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    return company, pc
+
+
+def data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing(directory, keep):
+    company, pc = assigned(directory, keep)
+    pc.command("guest", "start", "work")
+    wait_for("the guest", lambda: pc.guests()["work"]["state"] == "running")
+    write_disk(pc, "work", [(0, b"first"), (5 << 30, b"far")])
+    pc.command("backup", "run", "work")
+    assert pc.guests()["work"]["backup_label"] == "crash-consistent", pc.guests()
+    pc.command("guest", "stop", "work")
+    wait_for("the end", lambda: pc.guests()["work"]["state"] == "stopped")
+    write_disk(pc, "work", [(8192, b"second")])
+    pc.command("backup", "run", "work")
+    assert pc.guests()["work"]["backup_label"] == "frozen", pc.guests()
+    phrase = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", pc.command("key", "phrase", "work"), re.M).group(1)
+
+    second = PC(directory, "pc-2", tpm=True)
+    keep(second)
+    second.enrol(company, "alice")
+    wait_for("the guest's arrival", lambda: second.guests().get("work", {}).get("release") == 1)
+    status, text = second.command("backup", "restore", "work", ok=False)
+    assert status == 1 and "recovery phrase" in text, text
+    wrong = " ".join(phrase.split()[::-1])
+    status, text = second.command("backup", "restore", "work", "--phrase", stdin=wrong + "\n", ok=False)
+    assert status == 1, text
+    second.command("backup", "restore", "work", "--phrase", stdin=phrase + "\n")
+    for offset, data in ((0, b"first"), (5 << 30, b"far"), (8192, b"second")):
+        assert read_disk(disk(second, "work"), offset, len(data)) == data
+
+    # The first PC returns: what it backs up is kept aside.
+    write_disk(pc, "work", [(0, b"stale")])
+    pc.command("backup", "run", "work")
+    write_disk(second, "work", [(16384, b"third")])
+    second.command("backup", "run", "work")
+    restored = os.path.join(directory, "restored")
+    second.command("backup", "restore", "work", "--into", restored)
+    assert read_disk(restored, 0, 5) == b"first" and read_disk(restored, 16384, 5) == b"third"
+    listing = company.admin("backup", "list", "alice.work", "--json")
+    assert '"side"' in listing, listing
+
+
+def server_killed_in_the_middle_costs_nothing(directory, keep):
+    company, pc = assigned(directory, keep)
+    pc.command("guest", "start", "work")
+    pc.command("guest", "stop", "work")
+    wait_for("the end", lambda: pc.guests()["work"]["state"] == "stopped")
+    write_disk(pc, "work", [(i << 20, os.urandom(1 << 20)) for i in range(24)])
+    threading.Timer(0.3, company.kill_server).start()
+    status, text = pc.command("backup", "run", "work", ok=False)
+    print(f"# the server was killed in the middle; the command said: {text.strip() or 'nothing, it was done before'}")
+    company.restart_server()
+    pc.command("backup", "run", "work")
+    restored = os.path.join(directory, "restored")
+    pc.command("backup", "restore", "work", "--into", restored)
+    assert read_disk(restored, 0, 24 << 20) == read_disk(disk(pc, "work"), 0, 24 << 20)
+
+
+def transfers_survive_a_line_that_breaks_again_and_again(directory, keep):
+    company, pc = assigned(directory, keep)
+    line = Lossy(company.port, 600000)
+    keep(line)
+    pc.go_through(line.port)
+    pc.command("guest", "start", "work")
+    pc.command("guest", "stop", "work")
+    wait_for("the end", lambda: pc.guests()["work"]["state"] == "stopped")
+    write_disk(pc, "work", [(i << 20, os.urandom(1 << 20)) for i in range(8)])
+
+    def backed_up():
+        return pc.command("backup", "run", "work", ok=False)[0] == 0
+    wait_for("the backup", backed_up)
+    company.publish("work", "2", os.urandom(6 << 20))
+    wait_for("version 2 through the broken line", lambda: pc.guests()["work"]["release"] == 2)
+    assert line.cuts > 3, line.cuts
+    print(f"# the line broke {line.cuts} times")
+
+
+def version_two_arrives_and_one_step_goes_back_and_forth(directory, keep):
+    company, pc = assigned(directory, keep)
+    image = os.path.join(pc.data, "images", "work")
+    assert read_disk(os.path.join(image, "1", "disk"), 1 << 20, 10) == b"system one"
+    pc.command("guest", "start", "work")
+    company.publish("work", "2", b"system two")
+    steps = len(pc.agent.output().splitlines())
+    wait_for("version 2", lambda: os.path.exists(os.path.join(image, "2", "complete")))
+    assert pc.guests()["work"]["release"] == 1, "a running guest keeps its version"
+    pc.command("guest", "stop", "work")
+    wait_for("the switch", lambda: pc.guests()["work"]["release"] == 2)
+    assert read_disk(os.path.join(image, "2", "disk"), 1 << 20, 10) == b"system two"
+    pc.command("guest", "revert", "work")
+    pc.command("guest", "start", "work")
+    assert pc.guests()["work"]["release"] == 1
+    pc.command("sync")
+    pc.command("guest", "stop", "work")
+    wait_for("the end", lambda: pc.guests()["work"]["state"] == "stopped")
+    assert pc.guests()["work"]["release"] == 1, "what was given up is not taken again by itself"
+    company.admin("device", "update", "pc-1", "work")
+    wait_for("version 2 again", lambda: pc.guests()["work"]["release"] == 2)
+    # A restart in between loses nothing.
+    pc.restart_agent()
+    assert pc.guests()["work"]["release"] == 2
+    print(f"# {len(pc.agent.output().splitlines()) - steps} log lines from publish to here")
+
+
+def company_sees_no_difference_with_a_personal_guest(directory, keep):
+    company, pc = assigned(directory, keep)
+    recorder = Recorder(company, pc)
+    keep(recorder)
+    pc.go_through(recorder.port)
+
+    def window():
+        """What a time of quiet looks like from the company's side: every request and every byte of it."""
+        first = len(recorder.since(0))
+        wait_for("requests", lambda: sum("report" in r[0] for r in recorder.since(first)) >= 4)
+        return {request for request in recorder.since(first)}
+    wait_for("requests", lambda: sum("report" in r[0] for r in recorder.since(0)) >= 3)
+    before = window()
+    own = PC(directory, "own", personal=True)
+    keep(own)
+    raw = os.path.join(directory, "old-pc.raw")
+    with open(raw, "wb") as file:
+        file.truncate(64 << 20)
+        file.seek(1 << 20)
+        file.write(os.urandom(4 << 20))
+    own.command("guest", "create", "personal", "--disk", raw)
+    own.command("guest", "start", "personal")
+    wait_for("the guest", lambda: own.guests()["personal"]["state"] == "running")
+    after = window()
+    assert before == after, before ^ after
+    assert any("report" in request[0] for request in after)
+    # The company's agent neither exports nor knows it.
+    status, text = pc.command("guest", "export", "personal", os.path.join(directory, "x"), ok=False)
+    assert status == 1 and "personal" not in pc.guests(), text
+
+
+def own_guest_moves_to_another_pc_in_one_encrypted_file(directory, keep):
+    first, second = PC(directory, "first", personal=True), PC(directory, "second", personal=True)
+    keep(first)
+    keep(second)
+    raw, portable = os.path.join(directory, "disk.raw"), os.path.join(directory, "guest.bulkhead")
+    content = os.urandom(2 << 20)
+    with open(raw, "wb") as file:
+        file.truncate(32 << 20)
+        file.seek(3 << 20)
+        file.write(content)
+    first.command("guest", "create", "personal", "--disk", raw)
+    first.command("guest", "start", "personal")
+    status, text = first.command("guest", "export", "personal", portable, ok=False)
+    assert status == 1 and "stop it first" in text and not os.path.exists(portable), text
+    first.command("guest", "stop", "personal")
+    wait_for("the end", lambda: first.guests()["personal"]["state"] == "stopped")
+    phrase = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", first.command("guest", "export", "personal", portable), re.M)
+    status, text = second.command("guest", "import", "personal", portable, stdin="babab " * 9 + "\n", ok=False)
+    assert status == 1 and not second.guests(), text
+    second.command("guest", "import", "personal", portable, stdin=phrase.group(1) + "\n")
+    path = os.path.join(second.data, "guests", "personal", "system.disk")
+    assert read_disk(path, 3 << 20, len(content)) == content
+    second.command("guest", "start", "personal")
+    wait_for("the guest", lambda: second.guests()["personal"]["state"] == "running")
+
+
+def full_disk_is_said_and_nothing_is_lost(directory, keep):
+    first = PC(directory, "first", personal=True)
+    keep(first)
+    raw, small = os.path.join(directory, "disk.raw"), os.path.join(directory, "small")
+    with open(raw, "wb") as file:
+        file.write(os.urandom(8 << 20))
+    first.command("guest", "create", "personal", "--disk", raw)
+    os.mkdir(small)
+    run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small)
+    try:
+        status, text = first.command("guest", "export", "personal", os.path.join(small, "out"), ok=False)
+        assert status == 1 and "No space left" in text, text
+        assert os.listdir(small) == [], os.listdir(small)
+        print(f"# disk full: {text.strip()}")
+    finally:
+        run("umount", small)
+    assert first.guests()["personal"]["state"] == "stopped"
+
+
+if __name__ == "__main__":
+    tell([version_two_arrives_and_one_step_goes_back_and_forth,
+          data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing,
+          server_killed_in_the_middle_costs_nothing, transfers_survive_a_line_that_breaks_again_and_again,
+          company_sees_no_difference_with_a_personal_guest,
+          own_guest_moves_to_another_pc_in_one_encrypted_file, full_disk_is_said_and_nothing_is_lost])
