@@ -3,7 +3,6 @@
 #include "admin.h"
 #include "officer.h"
 #include "settings.h"
-#include "trust/recovery.h"
 #include "trust/strict_json.h"
 
 #include <errno.h>

@@ -52,7 +52,7 @@ static int new_order(struct remote *remote, const struct cli_context *context, c
 	    bytes != 32)
 		return cli_usage(
 		    context,
-		    "--recipient must be an X25519 public key in base64; bulkhead key recovery");
+		    "--recipient must be an X25519 public key: 32 bytes in base64");
 	return CLI_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "trust/strict_json.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <string.h>
 
 bool document_advances(uint64_t held, uint64_t offered)
@@ -18,6 +19,11 @@ bool document_is_fresh(int64_t expires, int64_t now)
 bool document_is_for(const char *named, const char *own)
 {
 	return !strcmp(named, own);
+}
+
+bool document_is_pinned(const uint8_t found[32], const uint8_t pin[32])
+{
+	return !sodium_memcmp(found, pin, 32);
 }
 
 int document_open(const void *payload, size_t payload_bytes, const char *type,

@@ -20,6 +20,9 @@ bool document_is_fresh(int64_t expires, int64_t now);
 /** True if a document made out to @named concerns the holder of @own. */
 bool document_is_for(const char *named, const char *own);
 
+/** True if @found, the hash of what came, is the @pin that was handed over another way. */
+bool document_is_pinned(const uint8_t found[32], const uint8_t pin[32]);
+
 /**
  * Reads the head of a payload: {"type": @type, ...} with only @fields (ends with NULL).
  *

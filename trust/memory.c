@@ -28,7 +28,7 @@ int memory_start(struct memory *memory, const char *device, const struct dsse_en
 	if (strlen(device) >= sizeof(made.device))
 		return -EMSGSIZE;
 	roles_pin(roles, found);
-	if (sodium_memcmp(found, pin, sizeof(found)))
+	if (!document_is_pinned(found, pin))
 		return -EKEYREJECTED;
 	status = roles_first(roles, &made.roles);
 	if (status)
@@ -155,7 +155,7 @@ int memory_accept_head(struct memory *memory, const char *text)
 
 	if (status)
 		return status;
-	if (head.sequence < memory->head.sequence ||
+	if (!document_advances(memory->head.sequence, head.sequence) ||
 	    (head.sequence == memory->head.sequence && audit_compare(&memory->head, &head)))
 		return -ESTALE;
 	memory->head = head;
