@@ -11,6 +11,7 @@
 #include "trust/strict_json.h"
 
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,8 +28,16 @@ struct call {
 void http_call_connection(void *context, struct MHD_Connection *connection, void **peer,
 			  enum MHD_ConnectionNotificationCode code)
 {
+	const struct server *server = context;
+	const union MHD_ConnectionInfo *info;
+
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		*peer = calloc(1, sizeof(struct peer));
+		info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+		/* A resumed session spares both sides the signatures; the peer's certificate
+		 * travels in the ticket. */
+		if (info && info->tls_session && server->ticket_key)
+			gnutls_session_ticket_enable_server(info->tls_session, server->ticket_key);
 	} else {
 		free(*peer);
 		*peer = NULL;

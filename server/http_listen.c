@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -93,6 +94,12 @@ int http_start(struct server *server, char *problem, size_t problem_bytes)
 	raise_file_limit();
 	if (fd < 0)
 		return fd;
+	server->ticket_key = calloc(1, sizeof(gnutls_datum_t));
+	if (!server->ticket_key || gnutls_session_ticket_key_generate(server->ticket_key)) {
+		snprintf(problem, problem_bytes, "TLS could not be started: no random numbers");
+		close(fd);
+		return -EIO;
+	}
 	server->daemon = MHD_start_daemon(
 	    MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_USE_ERROR_LOG, 0, NULL, NULL,
 	    http_call_handle, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_HTTPS_MEM_KEY,
@@ -140,4 +147,11 @@ void http_stop(struct server *server)
 		MHD_stop_daemon(server->daemon);
 	server->packs_daemon = NULL;
 	server->daemon = NULL;
+	if (server->ticket_key) {
+		gnutls_memset(((gnutls_datum_t *)server->ticket_key)->data, 0,
+			      ((gnutls_datum_t *)server->ticket_key)->size);
+		gnutls_free(((gnutls_datum_t *)server->ticket_key)->data);
+		free(server->ticket_key);
+		server->ticket_key = NULL;
+	}
 }

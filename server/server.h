@@ -65,6 +65,7 @@ struct server {
 	struct {
 		atomic_uint_fast64_t requests, refused, failed, packs_bytes, polls, polls_unchanged;
 	} counters;
+	void *ticket_key; /* gnutls_datum_t: seals TLS sessions that devices resume; new at every start */
 	struct MHD_Daemon *daemon, *packs_daemon;
 	int port, packs_port;
 	char first_password[SERVER_PASSWORD_MAX]; /* not empty only right after the first start */

@@ -226,7 +226,6 @@ int main(void)
 	    cmocka_unit_test(a_changed_key_file_is_refused),
 	    cmocka_unit_test(a_key_file_cannot_demand_endless_work),
 	    cmocka_unit_test(a_token_says_what_it_was_made_of),
-	    cmocka_unit_test(recovery_needs_every_officer_in_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
