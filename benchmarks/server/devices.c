@@ -18,7 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROUNDS	   3
 #define PIDS_MAX   16
 #define EVENTS	   256
 #define PACK_READS 12
@@ -44,7 +43,7 @@ struct side {
 };
 
 static struct device *devices;
-static int device_count = 2000;
+static int device_count = 2000, rounds = 3;
 static const char *pack_path;
 static FILE *rows;
 
@@ -287,7 +286,7 @@ static void compare(struct side sides[2], const char *name, enum mode mode, int 
 	long spent[2] = {0, 0}, resumed[2] = {0, 0}, once;
 	int errors[2] = {0, 0};
 
-	for (int round = 0; round < ROUNDS; round++)
+	for (int round = 0; round < rounds; round++)
 		for (int s = 0; s < 2; s++) {
 			long before = ticks(&sides[s]);
 
@@ -296,10 +295,10 @@ static void compare(struct side sides[2], const char *name, enum mode mode, int 
 			spent[s] += ticks(&sides[s]) - before;
 		}
 	fprintf(stderr, "%s: errors %d and %d, resumed %ld and %ld of %d\n", name, errors[0],
-		errors[1], resumed[0], resumed[1], device_count * ROUNDS);
+		errors[1], resumed[0], resumed[1], device_count * rounds);
 	if (errors[0] || errors[1])
 		exit(1);
-	double unit = 1e6 / (double)sysconf(_SC_CLK_TCK) / ROUNDS / device_count / polls;
+	double unit = 1e6 / (double)sysconf(_SC_CLK_TCK) / rounds / device_count / polls;
 
 	row(name, "us CPU a poll", (double)spent[0] * unit, (double)spent[1] * unit, true);
 }
@@ -401,6 +400,8 @@ int main(int argc, char **argv)
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
 	device_count = atoi(argv[1]);
+	if (getenv("ROUNDS"))
+		rounds = atoi(getenv("ROUNDS")) > 0 ? atoi(getenv("ROUNDS")) : 1;
 	sides[0].port = atoi(argv[4]);
 	sides[0].packs_port = atoi(argv[5]);
 	read_pids(&sides[0], argv[6]);
