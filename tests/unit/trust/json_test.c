@@ -1,10 +1,12 @@
-/* json_test.c: strict JSON, key files, tokens: what is read from strangers as text. */
+/* json_test.c: strict JSON, key files, tokens, recovery: what is read from strangers as text. */
+#include "trust/recovery.h"
 #include "trust/signing_key.h"
 #include "trust/strict_json.h"
 #include "trust/token.h"
 #include "unit.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,10 +216,50 @@ static void a_token_says_what_it_was_made_of(void **state)
 	assert_int_equal(token_write(&token, text), -EINVAL);
 }
 
+static void recovery_needs_every_officer_in_turn(void **state)
+{
+	uint8_t public_half[2][32], secret_half[2][32], secret[32], sealed[RECOVERY_SEALED_MAX],
+	    once[RECOVERY_SEALED_MAX], twice[RECOVERY_SEALED_MAX];
+	size_t bytes;
+
+	for (int i = 0; i < 2; i++)
+		recovery_generate(public_half[i], secret_half[i]);
+	randombytes_buf(secret, sizeof(secret));
+	assert_int_equal(
+	    recovery_seal(secret, 32, (const uint8_t(*)[32])public_half, 2, sealed, &bytes), 0);
+	assert_int_equal(bytes, 32 + 2 * RECOVERY_LAYER_BYTES);
+	assert_int_equal(recovery_open_layer(sealed, bytes, public_half[0], secret_half[0], once),
+			 -EKEYREJECTED);
+	assert_int_equal(recovery_open_layer(sealed, bytes, public_half[1], secret_half[1], once),
+			 0);
+	assert_int_equal(
+	    recovery_open_layer(once, bytes - 48, public_half[1], secret_half[1], twice),
+	    -EKEYREJECTED);
+	assert_int_equal(
+	    recovery_open_layer(once, bytes - 48, public_half[0], secret_half[0], twice), 0);
+	assert_memory_equal(twice, secret, 32);
+	assert_int_equal(recovery_open_layer(once, 47, public_half[0], secret_half[0], twice),
+			 -EINVAL);
+	assert_int_equal(
+	    recovery_seal(secret, 32, (const uint8_t(*)[32])public_half, 0, sealed, &bytes),
+	    -EINVAL);
+	assert_int_equal(
+	    recovery_seal(secret, 32, (const uint8_t(*)[32])public_half, 5, sealed, &bytes),
+	    -EINVAL);
+	assert_int_equal(
+	    recovery_seal(secret, 257, (const uint8_t(*)[32])public_half, 2, sealed, &bytes),
+	    -EINVAL);
+	memset(public_half[0], 0, 32);
+	assert_int_equal(
+	    recovery_seal(secret, 32, (const uint8_t(*)[32])public_half, 2, sealed, &bytes),
+	    -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(what_two_parsers_could_read_differently_is_refused),
+	    cmocka_unit_test(recovery_needs_every_officer_in_turn),
+		cmocka_unit_test(what_two_parsers_could_read_differently_is_refused),
 	    cmocka_unit_test(depth_and_size_are_bounded),
 	    cmocka_unit_test(a_value_has_one_spelling),
 	    cmocka_unit_test(fields_are_read_by_kind_and_range),
