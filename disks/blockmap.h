@@ -8,13 +8,14 @@
 #ifndef BULKHEAD_DISKS_BLOCKMAP_H
 #define BULKHEAD_DISKS_BLOCKMAP_H
 
+#include "store/format.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define BLOCK_BYTES	     4096u
-#define BLOCKS_A_REGION	     1024u
-#define BLOCKMAP_BLOCKS_MAX  (1ull << 32) /**< 16 TiB */
+#define BLOCKS_A_REGION	    1024u
+#define BLOCKMAP_BLOCKS_MAX (DISK_BYTES_MAX / BLOCK_BYTES)
 
 enum block_state {
 	BLOCK_ABSENT,

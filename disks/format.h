@@ -7,10 +7,9 @@
 
 #include "source.h"
 
-#include <stdbool.h>
+#include "store/format.h" /* DISK_BYTES_MAX: no larger disk is taken in; far below every overflow */
 
-/** A disk larger than this is refused; more than any PC's and far below every overflow. */
-#define DISK_BYTES_MAX (16ull << 40)
+#include <stdbool.h>
 
 enum disk_format {
 	DISK_RAW,

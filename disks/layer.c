@@ -167,7 +167,8 @@ static int check_tags(struct layer *layer, struct layer_cipher *cipher, uint64_t
 int layer_read(struct layer *layer, uint64_t first, uint64_t count, void *buffer, uint64_t *bad)
 {
 	struct layer_cipher *cipher = layer_cipher_get(&layer->keys);
-	uint8_t *bytes = buffer;
+	/* The buffer may be a guest's memory: nothing is judged or decrypted where the guest can change it. */
+	uint8_t bytes[PIECE_BLOCKS * BLOCK_BYTES], *to = buffer;
 	int error = cipher ? 0 : -ENOMEM;
 
 	while (!error && count) {
@@ -177,8 +178,8 @@ int layer_read(struct layer *layer, uint64_t first, uint64_t count, void *buffer
 		if (!error && layer->tags)
 			error = check_tags(layer, cipher, first, now, bytes, bad);
 		for (uint64_t i = 0; !error && i < now; i++)
-			error = layer_decrypt(cipher, first + i, bytes + i * BLOCK_BYTES, bytes + i * BLOCK_BYTES);
-		bytes += now * BLOCK_BYTES;
+			error = layer_decrypt(cipher, first + i, bytes + i * BLOCK_BYTES, to + i * BLOCK_BYTES);
+		to += now * BLOCK_BYTES;
 		first += now;
 		count -= now;
 	}

@@ -1,0 +1,189 @@
+/*
+ * bulkhead-blk: serves one guest's disk to one monitor over vhost-user.
+ */
+#include "blk.h"
+#include "served.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"usage: bulkhead-blk --socket PATH --state DIR --key FILE [options]\n"
+	"Serves one guest's disk over vhost-user-blk until it gets SIGTERM.\n\n"
+	"  --socket PATH      where the monitor connects\n"
+	"  --state DIR        folder of the guest's layers; made if missing\n"
+	"  --key FILE         32 bytes from which the layers' keys are made\n"
+	"system disk:\n"
+	"  --store DIR        store that has the version\n"
+	"  --domain-key FILE  32 bytes: key of the version's domain\n"
+	"  --version V        id, beginning of an id, or label\n"
+	"  --drop-overlay     forget what the guest wrote above this version before\n"
+	"  --read-only        no overlay\n"
+	"  --trace FILE       fetch in the order of this boot trace\n"
+	"  --record FILE      record a boot trace\n"
+	"  --no-background    fetch only what the guest reads\n"
+	"user disk (no --store):\n"
+	"  --size BYTES       make the disk if there is none; K, M, G, T are powers of 1024\n"
+	"  --queues N         1 to 16; default 1\n"
+	"  --serial TEXT      serial number that the guest sees\n";
+
+enum { OPT_SOCKET = 256, OPT_STATE, OPT_KEY, OPT_STORE, OPT_DOMAIN, OPT_VERSION, OPT_DROP, OPT_READ_ONLY, OPT_TRACE,
+       OPT_RECORD, OPT_NO_BACKGROUND, OPT_SIZE, OPT_QUEUES, OPT_SERIAL, OPT_HELP };
+
+static const struct option options[] = {
+	{"socket", required_argument, NULL, OPT_SOCKET},
+	{"state", required_argument, NULL, OPT_STATE},
+	{"key", required_argument, NULL, OPT_KEY},
+	{"store", required_argument, NULL, OPT_STORE},
+	{"domain-key", required_argument, NULL, OPT_DOMAIN},
+	{"version", required_argument, NULL, OPT_VERSION},
+	{"drop-overlay", no_argument, NULL, OPT_DROP},
+	{"read-only", no_argument, NULL, OPT_READ_ONLY},
+	{"trace", required_argument, NULL, OPT_TRACE},
+	{"record", required_argument, NULL, OPT_RECORD},
+	{"no-background", no_argument, NULL, OPT_NO_BACKGROUND},
+	{"size", required_argument, NULL, OPT_SIZE},
+	{"queues", required_argument, NULL, OPT_QUEUES},
+	{"serial", required_argument, NULL, OPT_SERIAL},
+	{"help", no_argument, NULL, OPT_HELP},
+	{0},
+};
+
+struct command_line {
+	struct served_options served;
+	const char *socket, *serial;
+	uint64_t queues;
+};
+
+static bool number(const char *text, uint64_t max, uint64_t *value)
+{
+	static const char suffixes[] = "KMGT";
+	const char *suffix;
+	char *end;
+
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+	if (errno || end == text || *text < '0' || *text > '9')
+		return false;
+	if (*end && (suffix = strchr(suffixes, *end)) && end[1] == '\0') {
+		unsigned int shift = 10 * (unsigned int)(suffix - suffixes + 1);
+
+		if (*value > max >> shift)
+			return false;
+		*value <<= shift;
+		end++;
+	}
+	return *end == '\0' && *value >= 1 && *value <= max;
+}
+
+/** Returns -1 to go on, or the exit status. */
+static int parse(int argc, char **argv, struct command_line *line)
+{
+	struct served_options *served = &line->served;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case OPT_SOCKET: line->socket = optarg; break;
+		case OPT_STATE: served->state = optarg; break;
+		case OPT_KEY: served->key = optarg; break;
+		case OPT_STORE: served->store = optarg; break;
+		case OPT_DOMAIN: served->domain_key = optarg; break;
+		case OPT_VERSION: served->version = optarg; break;
+		case OPT_DROP: served->drop_overlay = true; break;
+		case OPT_READ_ONLY: served->read_only = true; break;
+		case OPT_TRACE: served->trace = optarg; break;
+		case OPT_RECORD: served->record = optarg; break;
+		case OPT_NO_BACKGROUND: served->no_background = true; break;
+		case OPT_SERIAL: line->serial = optarg; break;
+		case OPT_SIZE:
+			if (!number(optarg, DISK_BYTES_MAX, &served->user_bytes)) {
+				fprintf(stderr, "bulkhead-blk: --size %s: is not a size up to 16T\n", optarg);
+				return 2;
+			}
+			break;
+		case OPT_QUEUES:
+			if (!number(optarg, VHOST_QUEUES_MAX, &line->queues)) {
+				fprintf(stderr, "bulkhead-blk: --queues %s: is not a number from 1 to %u\n", optarg,
+					VHOST_QUEUES_MAX);
+				return 2;
+			}
+			break;
+		case OPT_HELP: fputs(usage, stdout); return 0;
+		default: fputs(usage, stderr); return 2;
+		}
+	}
+	if (optind == argc && line->socket && served->state && served->key &&
+	    (!served->store || (served->domain_key && served->version)))
+		return -1;
+	fputs(usage, stderr);
+	return 2;
+}
+
+/** A front-end that cuts its memory file short makes every access to it a SIGBUS: this guest's disk ends, no other's. */
+static void on_bus_error(int signal)
+{
+	static const char text[] = "bulkhead-blk: the guest's memory was taken away under a request; this disk ends\n";
+
+	if (write(2, text, sizeof(text) - 1) < 0)
+		_exit(1);
+	_exit(1);
+}
+
+/** SIGTERM and SIGINT as a descriptor. */
+static int stop_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -1;
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGBUS, on_bus_error);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int main(int argc, char **argv)
+{
+	struct command_line line = {.queues = 1, .serial = "bulkhead"};
+	struct problem problem = {""};
+	struct served *served;
+	struct blk blk;
+	int status = parse(argc, argv, &line), stop, error;
+
+	if (status >= 0)
+		return status;
+	/* Memory of this process holds keys: no core file, no debugger of another process of this user. */
+	if (prctl(PR_SET_DUMPABLE, 0)) {
+		fprintf(stderr, "bulkhead-blk: cannot forbid core files: %s\n", strerror(errno));
+		return 1;
+	}
+	stop = stop_signals();
+	if (stop < 0) {
+		fprintf(stderr, "bulkhead-blk: signals: %s\n", strerror(errno));
+		return 1;
+	}
+	error = served_open(&line.served, &served, &problem);
+	if (error) {
+		fprintf(stderr, "bulkhead-blk: %s\n", problem.line);
+		return 1;
+	}
+	blk_make(&blk, served_disk(served), (unsigned int)line.queues, line.serial);
+	error = vhost_listen(line.socket, &blk.kind, stop);
+	if (error)
+		fprintf(stderr, "bulkhead-blk: %s: %s\n", line.socket, strerror(-error));
+	if (served_close(served, &problem)) {
+		fprintf(stderr, "bulkhead-blk: %s\n", problem.line);
+		error = -EIO;
+	}
+	return error ? 1 : 0;
+}

@@ -1,0 +1,252 @@
+/* A served disk's parts; see served.h. */
+#include "served.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#define TRACE_BYTES_MAX (64u << 20)
+#define FOLDER_BYTES	80
+
+struct served {
+	struct guestdisk disk;
+	bool disk_made;
+	struct store_files *state;
+	struct store *store;
+	struct domain domain;
+	struct version *version;
+	struct version_trace trace;
+	struct layer *top;
+	const char *record;
+};
+
+static int read_key(const char *path, uint8_t key[32], struct problem *problem)
+{
+	uint8_t bytes[33];
+	ssize_t length;
+	int fd;
+
+	if (!path)
+		return problem_set(problem, -EINVAL, "a key file is needed");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return problem_errno(problem, -errno, "%s", path);
+	length = read(fd, bytes, sizeof(bytes));
+	close(fd);
+	if (length != 32)
+		return problem_set(problem, -EINVAL, "%s: is no key; a key file has exactly 32 bytes", path);
+	memcpy(key, bytes, 32);
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	return 0;
+}
+
+/** The key of one layer: no two have the same. */
+static int layer_key(const struct served_options *options, const char *folder, uint8_t key[LAYER_KEY_BYTES],
+		     struct problem *problem)
+{
+	uint8_t root[32];
+	unsigned int length = 0;
+	int error = read_key(options->key, root, problem);
+
+	if (!error && !HMAC(EVP_sha256(), root, sizeof(root), (const uint8_t *)folder, strlen(folder), key, &length))
+		error = problem_errno(problem, -EIO, "no key for %s", folder);
+	OPENSSL_cleanse(root, sizeof(root));
+	return error;
+}
+
+static void drop_layer(struct store_files *files, const char *folder)
+{
+	/* The map first: without it the rest is no layer. */
+	static const char *const names[] = {"map", "map.part", "data", "tags", "aside"};
+	char path[FOLDER_BYTES + 16];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		(void)files->unlink(files, path);
+	}
+}
+
+/** Opens a writable layer, making it if @create_blocks is not 0 and there is none. */
+static int open_top(struct served *served, const struct served_options *options, const char *folder,
+		    uint64_t create_blocks, struct problem *problem)
+{
+	uint8_t key[LAYER_KEY_BYTES];
+	int error = layer_key(options, folder, key, problem);
+
+	if (!error) {
+		error = layer_open(served->state, folder, key, &served->top, create_blocks ? NULL : problem);
+		if (error == -ENOENT && create_blocks) {
+			error = layer_create(served->state, folder, LAYER_WRITABLE, create_blocks, LAYER_JOURNAL_BYTES,
+					     key, problem);
+			if (!error)
+				error = layer_open(served->state, folder, key, &served->top, problem);
+		} else if (error && create_blocks) {
+			error = layer_open(served->state, folder, key, &served->top, problem); /* to say why */
+		}
+	}
+	OPENSSL_cleanse(key, sizeof(key));
+	return error;
+}
+
+static int load_trace(struct served *served, const char *path, uint64_t blocks, struct problem *problem)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *file = fopen(path, "re");
+	int error = 0;
+
+	if (!file)
+		return problem_errno(problem, -errno, "%s", path);
+	text = malloc(TRACE_BYTES_MAX);
+	if (text)
+		length = fread(text, 1, TRACE_BYTES_MAX, file);
+	if (!text || ferror(file) || !feof(file))
+		error = problem_set(problem, -EFBIG, "%s: cannot be read whole", path);
+	fclose(file);
+	if (!error && version_trace_read(text, length, blocks, &served->trace))
+		error = problem_set(problem, -EBADMSG, "%s: is not a boot trace of this version; record it again", path);
+	free(text);
+	return error;
+}
+
+static int open_version(struct served *served, const struct served_options *options, char id[2 * VERSION_ID_BYTES + 1],
+			struct problem *problem)
+{
+	uint8_t key[LAYER_KEY_BYTES], domain_key[DOMAIN_KEY_BYTES];
+	char folder[FOLDER_BYTES];
+	struct version_row row;
+	int error = read_key(options->domain_key, domain_key, problem);
+
+	if (!error)
+		error = domain_open(domain_key, &served->domain);
+	OPENSSL_cleanse(domain_key, sizeof(domain_key));
+	if (!error)
+		error = store_open(options->store, false, &served->store, problem);
+	if (!error)
+		error = store_find_version(served->store, options->version ? options->version : "", &row, problem);
+	if (error)
+		return error;
+	store_hex(row.id, 16, id);
+	snprintf(folder, sizeof(folder), "arrived-%s", id);
+	error = layer_key(options, folder, key, problem);
+	if (!error && options->trace)
+		error = load_trace(served, options->trace, (row.disk_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES, problem);
+	struct version_options version = {
+		.store = served->store,
+		.domain = &served->domain,
+		.id = row.id,
+		.files = served->state,
+		.folder = folder,
+		.key = key,
+		.trace = options->trace ? &served->trace : NULL,
+		.background = !options->no_background,
+	};
+	if (!error)
+		error = version_open(&version, &served->version, problem);
+	OPENSSL_cleanse(key, sizeof(key));
+	if (!error && options->record) {
+		served->record = options->record;
+		version_record(served->version);
+	}
+	return error;
+}
+
+static int open_system_disk(struct served *served, const struct served_options *options, struct problem *problem)
+{
+	char id[2 * VERSION_ID_BYTES + 1], folder[FOLDER_BYTES];
+	struct guestdisk_base base;
+	uint64_t bytes;
+	int error = open_version(served, options, id, problem);
+
+	if (error)
+		return error;
+	bytes = version_disk_bytes(served->version);
+	snprintf(folder, sizeof(folder), "overlay-%s", id);
+	if (options->drop_overlay)
+		drop_layer(served->state, folder);
+	if (!options->read_only)
+		error = open_top(served, options, folder, (bytes + BLOCK_BYTES - 1) / BLOCK_BYTES, problem);
+	base = guestdisk_version(served->version);
+	return error ? error : guestdisk_make(&served->disk, served->top, &base, bytes);
+}
+
+static int open_user_disk(struct served *served, const struct served_options *options, struct problem *problem)
+{
+	uint64_t blocks = (options->user_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
+	int error = open_top(served, options, "user", blocks, problem);
+
+	if (error)
+		return error;
+	return guestdisk_make(&served->disk, served->top, NULL, layer_blocks(served->top) * BLOCK_BYTES);
+}
+
+int served_open(const struct served_options *options, struct served **opened, struct problem *problem)
+{
+	struct served *served = calloc(1, sizeof(*served));
+	int error;
+
+	if (!served)
+		return problem_errno(problem, -ENOMEM, "the disk cannot be opened");
+	error = options->state ? store_files_open(options->state, true, &served->state) : -EINVAL;
+	if (error)
+		problem_errno(problem, error, "%s", options->state ? options->state : "a folder for the state is needed");
+	else if (options->store)
+		error = open_system_disk(served, options, problem);
+	else
+		error = open_user_disk(served, options, problem);
+	served->disk_made = !error;
+	if (error) {
+		problem_errno(problem, error, "the disk cannot be opened");
+		served_close(served, NULL);
+		return error;
+	}
+	*opened = served;
+	return 0;
+}
+
+static int write_trace(struct served *served, struct problem *problem)
+{
+	int error, fd = open(served->record, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return problem_errno(problem, -errno, "%s", served->record);
+	error = version_write_trace(served->version, fd);
+	close(fd);
+	return error ? problem_errno(problem, error, "%s", served->record) : 0;
+}
+
+int served_close(struct served *served, struct problem *problem)
+{
+	int error = 0, trace_error = 0;
+
+	if (served->disk_made)
+		guestdisk_release(&served->disk);
+	if (served->top)
+		error = layer_close(served->top);
+	if (error)
+		problem_errno(problem, error, "what the guest wrote last is lost");
+	if (served->record && served->version)
+		trace_error = write_trace(served, problem);
+	if (served->version)
+		version_close(served->version);
+	version_trace_release(&served->trace);
+	if (served->store)
+		store_close(served->store);
+	domain_forget(&served->domain);
+	if (served->state)
+		served->state->release(served->state);
+	free(served);
+	return error ? error : trace_error;
+}
+
+struct guestdisk *served_disk(struct served *served)
+{
+	return &served->disk;
+}
