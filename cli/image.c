@@ -2,6 +2,8 @@
  * The table of `bulkhead image ...`: machine images in and out, prepared, compared, looked into.
  */
 #include "image.h"
+#include "image_store.h"
+#include "officer.h"
 
 #define FORMAT_HELP "raw, qcow2, vhd, vhdx, vmdk or ova; default: told by its content"
 
@@ -24,6 +26,29 @@ static const struct cli_option import_options[] = {
 static const struct cli_option export_options[] = {
 	{"format", "FORMAT", "raw, qcow2 or vhd; default: by the ending of OUTPUT", 'f', false},
 	{"replace", NULL, "replace OUTPUT if it exists", 0, false},
+	{0},
+};
+
+static const struct cli_option publish_options[] = {
+	IMAGE_STORE_OPTIONS,
+	{"key", "FILE", "key file of an administrator who may sign images", 'k', true},
+	OFFICER_PASSPHRASE,
+	{"base", "VERSION", "the version before it, for the record", 0, false},
+	{"work", "DIR", "folder for the raw disk of other formats; default: the store's", 0, false},
+	{"fast", NULL, "compress less: about a tenth more bytes, sooner done", 0, false},
+	{"json", NULL, "print JSON", 'j', false},
+	{0},
+};
+
+static const struct cli_option stored_options[] = {
+	{"store", "DIR", "folder of the store", 's', true},
+	{"json", NULL, "print JSON", 'j', false},
+	{0},
+};
+
+static const struct cli_option diff_options[] = {
+	IMAGE_STORE_OPTIONS,
+	{"json", NULL, "print JSON", 'j', false},
 	{0},
 };
 
@@ -64,6 +89,38 @@ const struct cli_command image_commands[] = {
 		.arguments_min = 2,
 		.arguments_max = 2,
 		.run = image_export_run,
+	},
+	{
+		.name = "store publish",
+		.arguments = "DISK LABEL",
+		.summary = "make a signed version of a disk in a store on this machine",
+		.description = "DISK may be in any format that `bulkhead image import` takes. Only blocks that the store\n"
+			       "does not have are added. The store and the key of the image family are made if they do\n"
+			       "not exist. Prints the version's id.",
+		.example = "bulkhead store publish work.qcow2 'work 7' -s store -d work.family -k images.key",
+		.options = publish_options,
+		.arguments_min = 2,
+		.arguments_max = 2,
+		.run = store_publish_run,
+	},
+	{
+		.name = "store list",
+		.arguments = "",
+		.summary = "list the versions in a store",
+		.options = stored_options,
+		.run = store_list_run,
+	},
+	{
+		.name = "image diff",
+		.arguments = "OLD NEW",
+		.summary = "say what a version will cost before it is published",
+		.description = "OLD is a version in the store, NEW a version or a disk file. Counts the blocks that a PC\n"
+			       "with OLD would lack, and compresses them as publishing would: that is what it fetches.",
+		.example = "bulkhead image diff 'work 7' work-8.qcow2 -s store -d work.family",
+		.options = diff_options,
+		.arguments_min = 2,
+		.arguments_max = 2,
+		.run = image_diff_run,
 	},
 	{0},
 };

@@ -10,5 +10,8 @@ extern const struct cli_command image_commands[];
 int image_inspect_run(const struct cli_context *context);
 int image_import_run(const struct cli_context *context);
 int image_export_run(const struct cli_context *context);
+int store_publish_run(const struct cli_context *context);
+int store_list_run(const struct cli_context *context);
+int image_diff_run(const struct cli_context *context);
 
 #endif
