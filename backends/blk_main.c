@@ -26,6 +26,7 @@ static const char usage[] =
 	"  --version V        id, beginning of an id, or label\n"
 	"  --drop-overlay     forget what the guest wrote above this version before\n"
 	"  --read-only        no overlay\n"
+	"  --feed PATH        socket at which missing frames are asked for\n"
 	"  --trace FILE       fetch in the order of this boot trace\n"
 	"  --record FILE      record a boot trace\n"
 	"  --no-background    fetch only what the guest reads\n"
@@ -34,7 +35,7 @@ static const char usage[] =
 	"  --queues N         1 to 16; default 1\n"
 	"  --serial TEXT      serial number that the guest sees\n";
 
-enum { OPT_SOCKET = 256, OPT_STATE, OPT_KEY, OPT_STORE, OPT_DOMAIN, OPT_VERSION, OPT_DROP, OPT_READ_ONLY, OPT_TRACE,
+enum { OPT_SOCKET = 256, OPT_STATE, OPT_KEY, OPT_STORE, OPT_DOMAIN, OPT_VERSION, OPT_DROP, OPT_READ_ONLY, OPT_FEED, OPT_TRACE,
        OPT_RECORD, OPT_NO_BACKGROUND, OPT_SIZE, OPT_QUEUES, OPT_SERIAL, OPT_HELP };
 
 static const struct option options[] = {
@@ -46,6 +47,7 @@ static const struct option options[] = {
 	{"version", required_argument, NULL, OPT_VERSION},
 	{"drop-overlay", no_argument, NULL, OPT_DROP},
 	{"read-only", no_argument, NULL, OPT_READ_ONLY},
+	{"feed", required_argument, NULL, OPT_FEED},
 	{"trace", required_argument, NULL, OPT_TRACE},
 	{"record", required_argument, NULL, OPT_RECORD},
 	{"no-background", no_argument, NULL, OPT_NO_BACKGROUND},
@@ -99,6 +101,7 @@ static int parse(int argc, char **argv, struct command_line *line)
 		case OPT_VERSION: served->version = optarg; break;
 		case OPT_DROP: served->drop_overlay = true; break;
 		case OPT_READ_ONLY: served->read_only = true; break;
+		case OPT_FEED: served->feed = optarg; break;
 		case OPT_TRACE: served->trace = optarg; break;
 		case OPT_RECORD: served->record = optarg; break;
 		case OPT_NO_BACKGROUND: served->no_background = true; break;

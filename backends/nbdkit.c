@@ -25,7 +25,8 @@ static int text_option(const char *key, const char *value)
 		bool path;
 	} texts[] = {{"state", &options.state, true},	{"key", &options.key, true},
 		     {"store", &options.store, true},	{"domain-key", &options.domain_key, true},
-		     {"version", &options.version, false}, {"trace", &options.trace, true}};
+		     {"version", &options.version, false}, {"trace", &options.trace, true},
+		     {"feed", &options.feed, true}};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		if (strcmp(texts[i].key, key) != 0)
@@ -161,6 +162,7 @@ static struct nbdkit_plugin plugin = {
 		       "store=DIR          store that has the version; without it: a user disk\n"
 		       "domain-key=FILE    key of the version's domain\n"
 		       "version=V          id, beginning of an id, or label\n"
+		       "feed=PATH          socket at which missing frames are asked for\n"
 		       "drop-overlay=BOOL  forget what was written above this version before\n"
 		       "background=BOOL    bring the whole version, not only what is read (default true)\n"
 		       "trace=FILE         bring it in the order of this boot trace\n"

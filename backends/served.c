@@ -1,5 +1,6 @@
 /* A served disk's parts; see served.h. */
 #include "served.h"
+#include "feed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,7 @@ struct served {
 	struct version *version;
 	struct version_trace trace;
 	struct layer *top;
+	struct feed *feed;
 	const char *record;
 };
 
@@ -116,6 +118,11 @@ static int load_trace(struct served *served, const char *path, uint64_t blocks, 
 	return error;
 }
 
+static int ask_feed(void *context, const struct image_frame *frame, bool urgent)
+{
+	return feed_ask(context, &frame->address, urgent);
+}
+
 static int open_version(struct served *served, const struct served_options *options, char id[2 * VERSION_ID_BYTES + 1],
 			struct problem *problem)
 {
@@ -136,6 +143,11 @@ static int open_version(struct served *served, const struct served_options *opti
 	store_hex(row.id, 16, id);
 	snprintf(folder, sizeof(folder), "arrived-%s", id);
 	error = layer_key(options, folder, key, problem);
+	if (!error && options->feed) {
+		served->feed = feed_new(options->feed);
+		if (!served->feed)
+			error = problem_set(problem, -ENAMETOOLONG, "%s: is too long for a socket's path", options->feed);
+	}
 	if (!error && options->trace)
 		error = load_trace(served, options->trace, (row.disk_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES, problem);
 	struct version_options version = {
@@ -145,6 +157,8 @@ static int open_version(struct served *served, const struct served_options *opti
 		.files = served->state,
 		.folder = folder,
 		.key = key,
+		.fetch = options->feed ? ask_feed : NULL,
+		.context = served->feed,
 		.trace = options->trace ? &served->trace : NULL,
 		.background = !options->no_background,
 	};
@@ -236,6 +250,7 @@ int served_close(struct served *served, struct problem *problem)
 		trace_error = write_trace(served, problem);
 	if (served->version)
 		version_close(served->version);
+	feed_free(served->feed);
 	version_trace_release(&served->trace);
 	if (served->store)
 		store_close(served->store);

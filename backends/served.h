@@ -19,6 +19,7 @@ struct served_options {
 	const char *store;	/**< folder of a store; NULL: a user disk */
 	const char *domain_key; /**< file of the domain's 32 bytes */
 	const char *version;	/**< id, unique beginning of one, or label */
+	const char *feed;	/**< socket at which missing frames are asked for (feed.h), or NULL */
 	const char *trace;	/**< file of a boot trace to follow, or NULL */
 	const char *record;	/**< file to record a boot trace into, or NULL */
 	uint64_t user_bytes;	/**< size of a user disk that does not exist yet; 0: it must exist */

@@ -29,6 +29,13 @@ static const struct cli_option export_options[] = {
 	{0},
 };
 
+static const struct cli_option prepare_options[] = {
+	{"keep-homes", NULL, "leave /home on the system disk", 0, false},
+	{"replace", NULL, "replace OUTPUT if it exists", 0, false},
+	{"json", NULL, "print JSON", 'j', false},
+	{0},
+};
+
 static const struct cli_option publish_options[] = {
 	IMAGE_STORE_OPTIONS,
 	{"key", "FILE", "key file of an administrator who may sign images", 'k', true},
@@ -89,6 +96,20 @@ const struct cli_command image_commands[] = {
 		.arguments_min = 2,
 		.arguments_max = 2,
 		.run = image_export_run,
+	},
+	{
+		.name = "image prepare",
+		.arguments = "DISK OUTPUT",
+		.summary = "take identity out of a disk before it is published",
+		.description = "Writes a copy of DISK, as a raw disk, without machine id, SSH host keys, host name, random\n"
+			       "seed, logs and leases, so that two PCs never share one, and gives free space back, so\n"
+			       "that nothing of it is left in unused blocks. /home moves to the user disk at the first\n"
+			       "start. The root file system must be ext4; it is changed as a file, never mounted.",
+		.example = "bulkhead image prepare work.qcow2 work.raw",
+		.options = prepare_options,
+		.arguments_min = 2,
+		.arguments_max = 2,
+		.run = image_prepare_run,
 	},
 	{
 		.name = "store publish",

@@ -12,6 +12,7 @@ int image_import_run(const struct cli_context *context);
 int image_export_run(const struct cli_context *context);
 int store_publish_run(const struct cli_context *context);
 int store_list_run(const struct cli_context *context);
+int image_prepare_run(const struct cli_context *context);
 int image_diff_run(const struct cli_context *context);
 
 #endif

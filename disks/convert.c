@@ -198,7 +198,7 @@ static int check_tables(const struct disk_image *image, const char *options, str
 	const char *arguments[] = {QEMU_IMG, "check", "-q", "--image-opts", options, NULL};
 	struct sandbox_job job = {
 		.arguments = arguments,
-		.fds = {image->fd, -1},
+		.fds = {image->fd, -1, -1},
 		.memory_bytes = MEMORY_BYTES,
 		.seconds = time_limit(image->disk.size_bytes, image->facts.disk_bytes),
 		.tolerated_status = 3,
@@ -237,7 +237,7 @@ int disk_image_to_raw(const struct disk_image *image, int raw_fd, void (*progres
 	}
 	struct sandbox_job job = {
 		.arguments = arguments,
-		.fds = {image->fd, raw_fd},
+		.fds = {image->fd, raw_fd, -1},
 		.memory_bytes = MEMORY_BYTES,
 		.file_bytes = raw_bytes,
 		.output_bytes_max = free_bytes > SPARE_BYTES ? free_bytes - SPARE_BYTES : 0,
@@ -272,7 +272,7 @@ static int run_export(int raw_fd, int out_fd, enum disk_format format,
 	free_bytes = (uint64_t)space.f_bavail * space.f_frsize;
 	struct sandbox_job job = {
 		.arguments = arguments,
-		.fds = {raw_fd, out_fd},
+		.fds = {raw_fd, out_fd, -1},
 		.memory_bytes = MEMORY_BYTES,
 		.file_bytes = source.size_bytes + source.size_bytes / 8 + SPARE_BYTES,
 		.output_bytes_max = free_bytes > SPARE_BYTES ? free_bytes - SPARE_BYTES : 0,

@@ -32,7 +32,7 @@ struct run {
 	pid_t pid;
 	int out, err;
 	char tail[TAIL_BYTES + 1]; /**< the end of what it wrote to standard error */
-	size_t tail_length;
+	size_t tail_length, text_length;
 };
 
 static void limit(int resource, uint64_t value)
@@ -168,7 +168,13 @@ static int follow(const struct sandbox_job *job, struct run *run)
 				continue;
 			ssize_t length = read(fds[i].fd, text, sizeof(text) - 1);
 
-			if (length > 0 && i == 0)
+			if (length > 0 && i == 0 && job->text) {
+				if ((size_t)length >= job->text_bytes - run->text_length)
+					return -E2BIG;
+				memcpy(job->text + run->text_length, text, (size_t)length);
+				run->text_length += (size_t)length;
+				job->text[run->text_length] = '\0';
+			} else if (length > 0 && i == 0)
 				report_progress(job, text, (size_t)length);
 			else if (length > 0)
 				keep_tail(run, text, (size_t)length);

@@ -12,14 +12,15 @@
 
 /** The tool sees descriptor i of its job as this number; /proc/self/fd/<number> opens it. */
 #define SANDBOX_FIRST_FD 10
-#define SANDBOX_FDS	 2
+#define SANDBOX_FDS	 3
 /** The same as text, for the arguments. */
 #define SANDBOX_INPUT  "/proc/self/fd/10"
 #define SANDBOX_OUTPUT "/proc/self/fd/11"
+#define SANDBOX_EXTRA  "/proc/self/fd/12"
 
 struct sandbox_job {
 	const char *const *arguments; /**< program and arguments, ended by NULL; the program is a path in /usr */
-	int fds[SANDBOX_FDS];	      /**< input and output; -1: none */
+	int fds[SANDBOX_FDS];	      /**< input, output, one more; -1: none */
 	uint64_t memory_bytes;	      /**< address space */
 	uint64_t file_bytes;	      /**< longest file it may write */
 	uint64_t output_bytes_max;    /**< space that the output may take on its disk; the job ends when it takes more */
@@ -28,6 +29,9 @@ struct sandbox_job {
 	/** Called with the tool's own "(12.34/100%)" on its standard output; may be NULL. */
 	void (*progress)(void *context, double percent);
 	void *context;
+	/** Gets what the tool says on standard output, ended by a zero byte, if not NULL; more than fits is an error. */
+	char *text;
+	size_t text_bytes;
 };
 
 /**

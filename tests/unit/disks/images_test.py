@@ -127,9 +127,7 @@ def hostile(folder, images):
     yield "qcow2 with an external data file", read(f"{folder}/data"), "another file"
     yield "qcow2 with the data file's name only", patch(qcow2, 112, struct.pack(">II", 0x44415441, 8) + b"/etc/pwd"), \
         "another file"
-    qemu_img("create", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
-             "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", f"{folder}/luks", "1M")
-    yield "qcow2, encrypted", read(f"{folder}/luks"), "encrypted"
+    yield "qcow2, encrypted", patch(qcow2, 32, struct.pack(">I", 2)), "encrypted"
     yield "qcow2 of 2^63 bytes", patch(qcow2, 24, struct.pack(">Q", 1 << 63)), "more than the limit"
     yield "qcow2 of 4 TiB", patch(qcow2, 24, struct.pack(">Q", 4 << 40)), "L1"
     yield "qcow2 with clusters of 2^63", patch(qcow2, 20, struct.pack(">I", 63)), "clusters"
@@ -290,12 +288,66 @@ def sandbox_sees_nothing(folder, images):
            else "it did not")
 
 
+IDENTITY = {"etc/machine-id": b"0123456789abcdef-machine\n", "etc/hostname": b"the-golden-pc\n",
+            "etc/ssh/ssh_host_ed25519_key": b"PRIVATE KEY OF THE GOLDEN IMAGE\n" * 300,
+            "etc/ssh/ssh_host_rsa_key.pub": b"ssh-rsa PUBLIC\n", "var/log/syslog": b"what the builder did\n" * 900,
+            "var/log/journal/abc/system.journal": b"journal" * 5000, "var/lib/systemd/random-seed": b"seed" * 128,
+            "root/.bash_history": b"cat /etc/shadow\n"}
+KEPT = {"etc/passwd": b"root:x:0:0::/root:/bin/sh\n", "etc/ssh/sshd_config": b"Port 22\n", "home/ada/notes": b"mine\n",
+        "usr/bin/tool": b"#!/bin/sh\n" * 999}
+
+
+def identity_goes(folder):
+    """`image prepare` on a disk with a GPT, whose root starts at 1 MiB."""
+    tree, part, disk = f"{folder}/tree", f"{folder}/part", f"{folder}/golden.raw"
+    for name, content in {**IDENTITY, **KEPT}.items():
+        os.makedirs(os.path.dirname(f"{tree}/{name}"), exist_ok=True)
+        write(f"{tree}/{name}", content)
+    os.makedirs(f"{tree}/etc/systemd/system")
+    write(part, bytes(30 * MIB))
+    subprocess.run(["mkfs.ext4", "-q", "-d", tree, part], check=True)
+    write(disk, bytes(32 * MIB))
+    subprocess.run(["sfdisk", "-q", disk], input="label: gpt\nstart=2048, size=61440\n", text=True, check=True)
+    with open(disk, "r+b") as file:
+        file.seek(MIB)
+        file.write(read(part))
+    report("control: the secrets are in the disk before", "" if b"PRIVATE KEY OF" in read(disk) else "they are not")
+    result = run("prepare", disk, f"{folder}/prepared.raw", "--json")
+    data = read(f"{folder}/prepared.raw") if not result.returncode else b""
+    report("a disk with a GPT is prepared", result.stderr)
+    left = [text for text in (b"PRIVATE KEY OF", b"what the builder did", b"journaljournal", b"cat /etc/shadow")
+            if text in data]
+    report("what was removed is nowhere in the disk", f"left: {left}" if left or not data else "")
+    write(part, data[MIB:31 * MIB])
+    check = subprocess.run(["e2fsck", "-fn", part], capture_output=True, text=True, check=False)
+    report("the file system is whole", check.stdout if check.returncode else "")
+
+    def cat(name):
+        return subprocess.run(["debugfs", "-R", f"cat /{name}", part], capture_output=True, check=False).stdout
+
+    report("everything else stays", "" if all(cat(name) == content for name, content in KEPT.items()) else "it changed")
+    stat = subprocess.run(["debugfs", "-R", "stat /etc/machine-id", part], capture_output=True, text=True,
+                          check=False).stdout
+    report("an empty machine-id waits for the first start", "" if "Size: 0" in stat and "Mode:  0444" in stat else stat)
+    report("homes move to the user disk", "" if b"virtio-user" in cat("usr/lib/bulkhead/home") else "they do not")
+    report("no file is left over", "" if not [n for n in os.listdir(folder) if n.endswith(".part")] else "one is")
+    result = run("prepare", f"{folder}/disk.raw", f"{folder}/other.raw")
+    report("a disk without ext4 root is refused", "" if result.returncode == 1 and "ext4" in result.stderr and
+           not os.path.exists(f"{folder}/other.raw") else result.stderr)
+    damaged = bytearray(read(disk))
+    damaged[512 + 80] = 0xff
+    write(f"{folder}/damaged.raw", damaged)
+    result = run("prepare", f"{folder}/damaged.raw", f"{folder}/other.raw")
+    report("a damaged GPT is refused", "" if result.returncode == 1 and "GPT" in result.stderr else result.stderr)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         images = keeps_bytes(folder)
         refuses(folder, images)
         survives_noise(folder, images)
         sandbox_sees_nothing(folder, images)
+        identity_goes(folder)
     print(f"1..{number}")
     return 1 if failures else 0
 
