@@ -48,7 +48,8 @@ static const struct msr_rule rules[] = {
 	{ 0xc0010016, 0xc0010019, MSR_PASS, MSR_SAME },	  /* IORR: send memory to devices */
 	{ 0xc001001a, 0xc001001a, MSR_PASS, MSR_SAME },	  /* TOP_MEM */
 	{ 0xc001001d, 0xc001001d, MSR_PASS, MSR_SAME },	  /* TOP_MEM2 */
-	{ 0xc001001f, 0xc001001f, MSR_PASS, MSR_SAME },	  /* north bridge configuration */
+	/* North bridge configuration: Linux asks for long register numbers by CF8h, which are refused there. */
+	{ 0xc001001f, 0xc001001f, MSR_PASS, MSR_IGNORE },
 	{ 0xc0010020, 0xc0010020, MSR_DENY, MSR_PASS },	  /* microcode update, signed by the maker */
 	{ 0xc0010030, 0xc0010035, MSR_PASS, MSR_DENY },	  /* processor name */
 	{ 0xc0010044, 0xc001004a, MSR_PASS, MSR_PASS },	  /* machine check masks */
