@@ -57,7 +57,8 @@ void arch_copy_page(struct phys to, struct phys from);
 /**
  * Makes every processor, and for the service domain's address space every IOMMU, drop all
  * translations and cached page-table entries of an address space. Returns only when all have
- * done so: after it, a page that is no longer in the tables can no longer be reached.
+ * done so: after it, a page that is no longer in the tables can no longer be reached. Counts itself
+ * in core.stats[].flushes.
  */
 void arch_flush(const struct address_space *space);
 

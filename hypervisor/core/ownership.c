@@ -74,13 +74,6 @@ static void flush_service(struct core_locked held)
 {
 	arch_flush(&held.core->service);
 	address_space_collect(&held.core->service);
-	held.core->stats[arch_processor()].flushes++;
-}
-
-static void flush_guest(struct core_locked held, struct guest *guest)
-{
-	arch_flush(&guest->space);
-	held.core->stats[arch_processor()].flushes++;
 }
 
 /* Takes pages out of the service domain's reach. After this nobody has a translation of them. */
@@ -273,7 +266,7 @@ enum bulkhead_error ownership_unlend(struct core_locked held, struct guest *gues
 
 	address_space_set(&guest->space, input_of_guest(at), page, (unsigned int)page_count,
 			  ACCESS_NONE);
-	flush_guest(held, guest);
+	arch_flush(&guest->space);
 	frame_set(&held.core->frames, frames, page_count, FRAME_SERVICE, NO_GUEST, 0);
 	guest->memory_pages -= page_count;
 	return BULKHEAD_OK;
@@ -297,7 +290,7 @@ enum bulkhead_error ownership_relinquish(struct core_locked held, struct guest *
 		return error;
 
 	address_space_set(&guest->space, input_of_guest(at), mapping.page, 1, ACCESS_NONE);
-	flush_guest(held, guest);
+	arch_flush(&guest->space);
 	arch_clear_page(mapping.page);
 	frame_set(&held.core->frames, frame_of(&held.core->frames, mapping.page), 1, FRAME_RELEASED,
 		  NO_GUEST, 0);

@@ -13,6 +13,7 @@ static void identity_covers_the_whole_width_with_large_pages(void **state)
 	assert_int_equal(service_mapping((1ull << 36) - 4096).access, ACCESS_CPU);
 	assert_int_equal(service_mapping((1ull << 36) - 4096).page.value, (1ull << 36) - 4096);
 	assert_int_equal(service_mapping((1ull << 36) - 4096).level, 2);
+	assert_int_equal(service_mapping(1ull << 30).access, ACCESS_CPU); /* named by no region */
 	assert_int_equal(service_mapping(FAKE_READ_ONLY).access, ACCESS_READ);
 	assert_int_equal(service_mapping(FAKE_NONE).access, ACCESS_NONE);
 	assert_int_equal(service_mapping(FAKE_OWN_BASE).access, ACCESS_ZERO);
@@ -148,6 +149,26 @@ static void leaves_carry_the_memory_type_of_their_stretch(void **state)
 	assert_int_equal(service_mapping(36ull << 20).level, 1);
 }
 
+static void a_type_that_ends_inside_ram_ends_a_large_page(void **state)
+{
+	struct region regions[] = {
+		{ { 0 }, FAKE_OWN_BASE, REGION_RAM },
+		{ { FAKE_OWN_BASE }, FAKE_OWN_BYTES, REGION_HYPERVISOR },
+		{ { 18ull << 20 }, 46ull << 20, REGION_RAM },
+	};
+	struct type_range type = { { 0 }, 33ull << 20, 6 };
+	struct core_config config;
+
+	(void)state;
+	start_core(&config, regions, 3);
+	config.map.types = &type;
+	config.map.type_count = 1;
+	assert_int_equal(core_start(&config), BULKHEAD_OK);
+	assert_int_equal(service_mapping(30ull << 20).level, 1);
+	assert_int_equal(service_mapping(32ull << 20).level, 0);
+	assert_int_equal(service_mapping(34ull << 20).level, 1);
+}
+
 static void start_refuses_a_configuration_that_cannot_work(void **state)
 {
 	struct region regions[] = {
@@ -155,6 +176,7 @@ static void start_refuses_a_configuration_that_cannot_work(void **state)
 		{ { FAKE_OWN_BASE }, FAKE_OWN_BYTES, REGION_HYPERVISOR },
 	};
 	struct type_range types[MAX_TYPE_RANGES + 1];
+	struct region many[MAX_RAM_RANGES + 2];
 	struct core_config good, bad;
 
 	(void)state;
@@ -183,6 +205,14 @@ static void start_refuses_a_configuration_that_cannot_work(void **state)
 	assert_int_equal(core_start(&bad), BULKHEAD_LIMIT);
 	bad.map.type_count = MAX_TYPE_RANGES;
 	assert_int_equal(core_start(&bad), BULKHEAD_OK);
+	bad = good;
+	many[0] = (struct region){ { FAKE_OWN_BASE }, FAKE_OWN_BYTES, REGION_HYPERVISOR };
+	for (size_t i = 1; i < ARRAY_COUNT(many); i++)
+		many[i] = (struct region){ phys_at((20ull << 20) + i * 2 * PAGE_BYTES), PAGE_BYTES,
+					   REGION_RAM };
+	bad.map.regions = many;
+	bad.map.region_count = ARRAY_COUNT(many);
+	assert_int_equal(core_start(&bad), BULKHEAD_LIMIT);
 	bad = good;
 	bad.map.address_bits = 31;
 	assert_int_equal(core_start(&bad), BULKHEAD_INVALID);
@@ -267,6 +297,7 @@ int main(void)
 		TEST(one_gib_pages_split_and_merge),
 		TEST(tables_with_a_change_of_memory_type_stay),
 		TEST(leaves_carry_the_memory_type_of_their_stretch),
+		TEST(a_type_that_ends_inside_ram_ends_a_large_page),
 		TEST(start_refuses_a_configuration_that_cannot_work),
 		TEST(a_map_is_valid_only_if_sorted_aligned_and_without_overlap),
 		TEST(frames_are_found_in_their_ranges_only),
