@@ -6,6 +6,7 @@
 #include "../hypervisor.h"
 #include "../msr_policy.h"
 #include "../port_policy.h"
+#include "guest.h"
 #include "svm.h"
 
 const char vendor_name[] = "svm";
@@ -40,6 +41,14 @@ enum boot_result vendor_check(void)
 	if (rdmsr(MSR_EFER) & EFER_SVME)
 		return BOOT_IN_USE;
 	return BOOT_OK;
+}
+
+/* Our own memory lies at its physical address; guests' pages are seen in the high half only. */
+struct vmcb *svm_running(const struct processor *processor)
+{
+	struct vmcb *service = processor_page((struct processor *)processor, SVM_VMCB_PAGE);
+
+	return processor->run_state == (uint64_t)service ? service : direct(processor->run_state);
 }
 
 /* Two bits an MSR: read, write. Three ranges of 8192 MSRs (15.11). */
@@ -80,6 +89,7 @@ void vendor_start(void)
 {
 	build_msr_map();
 	build_port_map();
+	svm_guest_build_maps();
 }
 
 /* Reads a segment's description out of the loader's own table (attributes as 15.5.1). */
@@ -214,7 +224,7 @@ void vendor_reset(struct processor *processor, uint8_t startup_vector)
 
 struct view vendor_view(const struct processor *processor)
 {
-	const struct vmcb *vmcb = (const struct vmcb *)processor->run_state;
+	const struct vmcb *vmcb = svm_running(processor);
 
 	return (struct view){
 		.rip = vmcb->rip,
@@ -231,17 +241,17 @@ struct view vendor_view(const struct processor *processor)
 
 uint64_t vendor_rax(const struct processor *processor)
 {
-	return ((const struct vmcb *)processor->run_state)->rax;
+	return svm_running(processor)->rax;
 }
 
 void vendor_set_rax(struct processor *processor, uint64_t value)
 {
-	((struct vmcb *)processor->run_state)->rax = value;
+	svm_running(processor)->rax = value;
 }
 
 void vendor_inject(struct processor *processor, enum vector vector, uint32_t error)
 {
-	struct vmcb *vmcb = (struct vmcb *)processor->run_state;
+	struct vmcb *vmcb = svm_running(processor);
 
 	vmcb->event = (uint64_t)vector | EVENT_EXCEPTION | EVENT_VALID;
 	if (vector == VECTOR_GP || vector == VECTOR_AC || vector == VECTOR_PF)
@@ -250,7 +260,7 @@ void vendor_inject(struct processor *processor, enum vector vector, uint32_t err
 
 void vendor_skip(struct processor *processor, unsigned int size_bytes)
 {
-	struct vmcb *vmcb = (struct vmcb *)processor->run_state;
+	struct vmcb *vmcb = svm_running(processor);
 
 	vmcb->rip += size_bytes;
 	if (!(vmcb->efer & EFER_LMA) || !(vmcb->cs.attributes & 1u << 9))
@@ -260,9 +270,7 @@ void vendor_skip(struct processor *processor, unsigned int size_bytes)
 
 void vendor_flush(struct processor *processor)
 {
-	struct vmcb *running = (struct vmcb *)processor->run_state;
-
 	svm_service(processor)->tlb_control = TLB_FLUSH_ALL;
-	if (running)
-		running->tlb_control = TLB_FLUSH_ALL;
+	if (processor->run_state)
+		svm_running(processor)->tlb_control = TLB_FLUSH_ALL;
 }

@@ -23,6 +23,9 @@ static inline struct vmcb *svm_service(struct processor *processor)
 	return processor_page(processor, SVM_VMCB_PAGE);
 }
 
+/** The control block that runs, or ran last: the service domain's, or that of a guest. */
+struct vmcb *svm_running(const struct processor *processor);
+
 /** Runs processor->run_state until it exits (run.S). */
 void svm_switch(struct processor *processor);
 

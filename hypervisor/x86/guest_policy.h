@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a guest's processor is: the CPUID it sees, the ports its monitor may answer, the registers it may
+ * start with. Constant tables, deny by default, the same on every machine and for every vendor.
+ */
+#ifndef BULKHEAD_X86_GUEST_POLICY_H
+#define BULKHEAD_X86_GUEST_POLICY_H
+
+#include <bulkhead/vcpu.h>
+
+#include "cpu.h"
+
+/** Answers a guest's CPUID. Pure. @hardware: what this processor answers to the same leaf */
+struct cpuid guest_policy_cpuid(uint32_t leaf, uint32_t index, struct cpuid hardware);
+
+/** Whether an access to a port goes to the monitor. Others read as ones, and writes vanish. */
+bool guest_policy_port(uint16_t port, unsigned int size_bytes);
+
+/** Whether a vCPU may start like this. */
+bool guest_policy_state(const struct bulkhead_vcpu_state *state);
+
+/** Whether a guest may set EFER to this. @present: as it is; @cr0: for changes of LME while paging */
+bool guest_policy_efer(uint64_t value, uint64_t present, uint64_t cr0);
+
+#endif

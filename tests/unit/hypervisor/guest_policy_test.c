@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a guest's processor is allowed to be.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "guest_policy.h"
+
+static const struct cpuid everything = { ~0u, ~0u, ~0u, ~0u };
+
+static void cpuid_offers_what_is_isolated_and_nothing_else(void **state)
+{
+	struct cpuid one = guest_policy_cpuid(1, 3, everything);
+	struct cpuid seven = guest_policy_cpuid(7, 0, everything);
+	struct cpuid extended = guest_policy_cpuid(0x80000001, 0, everything);
+	struct cpuid none = guest_policy_cpuid(1, 0, (struct cpuid){ 0 });
+
+	(void)state;
+	assert_int_equal(one.ebx >> 24, 3);
+	assert_true(one.ecx & 1u << 31); /* a hypervisor */
+	assert_false(one.ecx & 1u << 5); /* VMX */
+	assert_false(one.ecx & 1u << 3); /* MONITOR */
+	assert_false(one.ecx & 1u << 21); /* x2APIC */
+	assert_false(one.ecx & (1u << 26 | 1u << 27 | 1u << 28)); /* XSAVE, OSXSAVE, AVX */
+	assert_false(one.edx & (1u << 9 | 1u << 12)); /* APIC, MTRR */
+	assert_true(one.edx & 1u << 25); /* SSE */
+	assert_int_equal(none.ecx, 1u << 31);
+	assert_int_equal(none.edx, 0);
+	assert_false(seven.ebx & 1u << 5); /* AVX2 */
+	assert_false(extended.ecx & 1u << 2); /* SVM */
+	assert_false(extended.edx & 1u << 27); /* RDTSCP: its register is not the guest's own */
+	assert_true(extended.edx & 1u << 29);
+	assert_int_equal(guest_policy_cpuid(0, 0, everything).eax, 7);
+	assert_int_equal(guest_policy_cpuid(0x80000000, 0, everything).eax, 0x80000008);
+	assert_int_equal(guest_policy_cpuid(0x80000008, 0, everything).eax, 0x3028);
+	assert_int_equal(guest_policy_cpuid(0xd, 0, everything).eax, 0);
+	assert_int_equal(guest_policy_cpuid(0x8000001f, 0, everything).eax, 0);
+	assert_int_equal(guest_policy_cpuid(0x40480000, 0, everything).ebx, 0);
+}
+
+static void only_named_ports_reach_the_monitor(void **state)
+{
+	(void)state;
+	assert_true(guest_policy_port(0x3f8, 1));
+	assert_true(guest_policy_port(0x3ff, 1));
+	assert_false(guest_policy_port(0x3ff, 2));
+	assert_false(guest_policy_port(0x400, 1));
+	assert_false(guest_policy_port(0x3f7, 2));
+	assert_true(guest_policy_port(0x604, 2));
+	assert_false(guest_policy_port(0x604, 4));
+	assert_false(guest_policy_port(0xffff, 4));
+	assert_false(guest_policy_port(0xcf8, 4));
+}
+
+static struct bulkhead_vcpu_state long_mode(void)
+{
+	return (struct bulkhead_vcpu_state){
+		.rflags = 2,
+		.cr0 = 0x80000011,
+		.cr3 = 0x1000,
+		.cr4 = 0x20,
+		.efer = 0xd00,
+		.pat = 0x0007040600070406ull,
+	};
+}
+
+static void start_states_are_accepted_only_if_consistent(void **state)
+{
+	static const struct {
+		size_t offset;
+		uint64_t value;
+	} refused[] = {
+		{ offsetof(struct bulkhead_vcpu_state, efer), 0x1d00 },	 /* SVME */
+		{ offsetof(struct bulkhead_vcpu_state, efer), 0x900 },	 /* paging, LME, no LMA */
+		{ offsetof(struct bulkhead_vcpu_state, efer), 0xc00 },	 /* LMA without LME */
+		{ offsetof(struct bulkhead_vcpu_state, cr0), 0x80000010 }, /* paging, real mode */
+		{ offsetof(struct bulkhead_vcpu_state, cr0), 0xa0000011 }, /* NW without CD */
+		{ offsetof(struct bulkhead_vcpu_state, cr0), 1ull << 32 | 0x80000011 },
+		{ offsetof(struct bulkhead_vcpu_state, cr4), 0 },	 /* long mode without PAE */
+		{ offsetof(struct bulkhead_vcpu_state, cr4), 0x40020 },	 /* OSXSAVE */
+		{ offsetof(struct bulkhead_vcpu_state, cr4), 0x2020 },	 /* VMXE */
+		{ offsetof(struct bulkhead_vcpu_state, cr3), 1ull << 52 },
+		{ offsetof(struct bulkhead_vcpu_state, rflags), 0 },
+		{ offsetof(struct bulkhead_vcpu_state, rflags), 1ull << 32 | 2 },
+		{ offsetof(struct bulkhead_vcpu_state, pat), 2 },
+		{ offsetof(struct bulkhead_vcpu_state, pat), 0x0800 },
+		{ offsetof(struct bulkhead_vcpu_state, gdtr) + 4, 0x10000 },
+		{ offsetof(struct bulkhead_vcpu_state, idtr) + 4, 0x10000 },
+	};
+	struct bulkhead_vcpu_state good = long_mode();
+
+	(void)state;
+	assert_true(guest_policy_state(&good));
+	good.efer = 0;
+	good.cr0 = 0x10;
+	assert_true(guest_policy_state(&good));
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		struct bulkhead_vcpu_state bad = long_mode();
+
+		*(uint64_t *)((uint8_t *)&bad + (refused[i].offset & ~7ull)) =
+			refused[i].offset & 4 ? refused[i].value << 32 : refused[i].value;
+		assert_false(guest_policy_state(&bad));
+	}
+}
+
+static void efer_keeps_long_mode_while_paging(void **state)
+{
+	(void)state;
+	assert_true(guest_policy_efer(0x100, 0, 0x11));
+	assert_false(guest_policy_efer(0x100, 0, 0x80000011));
+	assert_true(guest_policy_efer(0x901, 0x1500, 0x80000011));
+	assert_false(guest_policy_efer(0x1000, 0, 0x11));
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(cpuid_offers_what_is_isolated_and_nothing_else),
+		cmocka_unit_test(only_named_ports_reach_the_monitor),
+		cmocka_unit_test(start_states_are_accepted_only_if_consistent),
+		cmocka_unit_test(efer_keeps_long_mode_while_paging),
+	};
+
+	return cmocka_run_group_tests_name("guest-policy", tests, NULL, NULL);
+}
