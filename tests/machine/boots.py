@@ -84,4 +84,6 @@ BOOTS = [
     Boot("reset", "uefi", ["all_processors_online"], after="reboot", checks=UNDER),
     Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable"], series="6.12",
          checks=UNDER),
+    Boot("guests-by-hypercall", "uefi",
+         ["guest_keeps_its_secret", "spinning_guest_is_interrupted", "guests_come_and_go"], checks=UNDER),
 ]
