@@ -228,7 +228,7 @@ static struct frame *table_frame(struct phys table)
 /* Counts a change of one entry against the table that holds it. */
 static void count_difference(const struct address_space *space, struct phys table, int change)
 {
-	if (space->is_identity && table.value != space->root.value)
+	if (space->is_identity)
 		table_frame(table)->where += (uint32_t)change;
 }
 

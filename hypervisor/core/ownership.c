@@ -6,10 +6,10 @@
 
 #define AREA_BYTES (BULKHEAD_LARGE_PAGE_PAGES * PAGE_BYTES)
 
-/* Pages in a row from an address stay inside its 2 MiB area. */
+/* Pages in a row (at most 512) from an address stay inside its 2 MiB area. */
 static bool is_in_one_area(uint64_t address, uint64_t page_count)
 {
-	return is_page_aligned(address) && page_count <= BULKHEAD_LARGE_PAGE_PAGES &&
+	return is_page_aligned(address) &&
 	       (address & (AREA_BYTES - 1)) + page_count * PAGE_BYTES <= AREA_BYTES;
 }
 

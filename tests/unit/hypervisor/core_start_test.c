@@ -95,7 +95,7 @@ static uint64_t *leaf_of(const struct address_space *space, uint64_t at)
 
 static void start_core(struct core_config *config, struct region *regions, size_t count)
 {
-	static struct frame frames[(64ull << 20) / 4096];
+	static struct frame frames[((1ull << 30) + (64ull << 20)) / 4096];
 
 	*config = (struct core_config){
 		.format = &typed_format,
@@ -167,6 +167,33 @@ static void a_type_that_ends_inside_ram_ends_a_large_page(void **state)
 	assert_int_equal(service_mapping(30ull << 20).level, 1);
 	assert_int_equal(service_mapping(32ull << 20).level, 0);
 	assert_int_equal(service_mapping(34ull << 20).level, 1);
+}
+
+static void tables_are_counted_to_the_last_one(void **state)
+{
+	struct region regions[] = {
+		{ { 0 }, FAKE_OWN_BASE, REGION_RAM },
+		{ { FAKE_OWN_BASE }, FAKE_OWN_BYTES, REGION_HYPERVISOR },
+		{ { 1ull << 30 }, 1ull << 30, REGION_HYPERVISOR },
+		{ { 2ull << 30 }, PAGE_BYTES, REGION_NONE },
+		{ { 3ull << 30 }, 1ull << 30, REGION_NONE },
+		{ { 1ull << 39 }, 1ull << 39, REGION_NONE },
+	};
+	struct core_config config;
+
+	(void)state;
+	start_core(&config, regions, 6);
+	config.map.address_bits = 41;
+	config.page_count = core_pages_needed(&config.map);
+	assert_int_equal(core_start(&config), BULKHEAD_OK);
+	assert_int_equal(address_space_spare(&core.service), 0);
+	assert_int_equal(service_mapping(1ull << 30).access, ACCESS_ZERO);
+	assert_int_equal(service_mapping(1ull << 30).level, 2);
+	assert_int_equal(service_mapping(2ull << 30).access, ACCESS_NONE);
+	assert_int_equal(service_mapping((2ull << 30) + PAGE_BYTES).access, ACCESS_CPU);
+	assert_int_equal(service_mapping(3ull << 30).access, ACCESS_NONE);
+	assert_int_equal(service_mapping(1ull << 39).access, ACCESS_NONE);
+	assert_int_equal(service_mapping(1ull << 40).access, ACCESS_CPU);
 }
 
 static void start_refuses_a_configuration_that_cannot_work(void **state)
@@ -298,6 +325,7 @@ int main(void)
 		TEST(tables_with_a_change_of_memory_type_stay),
 		TEST(leaves_carry_the_memory_type_of_their_stretch),
 		TEST(a_type_that_ends_inside_ram_ends_a_large_page),
+		TEST(tables_are_counted_to_the_last_one),
 		TEST(start_refuses_a_configuration_that_cannot_work),
 		TEST(a_map_is_valid_only_if_sorted_aligned_and_without_overlap),
 		TEST(frames_are_found_in_their_ranges_only),

@@ -273,6 +273,10 @@ static void a_page_is_nobodys_while_it_is_cleared_for_its_next_owner(void **stat
 			     .can_read);
 	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(0), 0x200000, 1),
 			 BULKHEAD_BUSY);
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(0), 0x200000, 512),
+			 BULKHEAD_BUSY);
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(0), 0, 511), BULKHEAD_BUSY);
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_LOAD, handle, LARGE(0), 0, 512), BULKHEAD_BUSY);
 	assert_int_equal(call(BULKHEAD_CALL_GUEST_SEAL, handle, 0, 0, 0), BULKHEAD_BUSY);
 	assert_int_equal(call(BULKHEAD_CALL_GUEST_RANGE, handle, 1ull << 30, 1, 0), BULKHEAD_BUSY);
 	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(0), 0, 512), BULKHEAD_OK);
@@ -313,6 +317,19 @@ static void unfinished_load_comes_back_cleared(void **state)
 	assert_true(calls_service_write(VIEWER_CPU0, phys_at(PAGE(0)), 4));
 }
 
+static void unfinished_donation_comes_back(void **state)
+{
+	uint64_t handle = make_guest();
+
+	(void)state;
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(0), 0, 512), BULKHEAD_AGAIN);
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_DESTROY, handle, 0, 0, 0), BULKHEAD_AGAIN);
+	assert_false(calls_service_write(VIEWER_CPU0, phys_at(LARGE(0)), 4));
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DESTROY, handle, 0, 0, 0), BULKHEAD_OK);
+	assert_true(calls_service_write(VIEWER_CPU0, phys_at(LARGE(0)), 4));
+	assert_int_equal(service_mapping(LARGE(0)).level, 1);
+}
+
 static void teardown_finds_pages_that_stand_alone(void **state)
 {
 	uint64_t before = core.frames.count[FRAME_SERVICE], handle = make_guest();
@@ -346,6 +363,7 @@ int main(void)
 		TEST(a_page_is_nobodys_while_it_is_cleared_for_its_next_owner),
 		TEST(no_call_clears_more_than_64_kib),
 		TEST(unfinished_load_comes_back_cleared),
+		TEST(unfinished_donation_comes_back),
 		TEST(teardown_finds_pages_that_stand_alone),
 	};
 
