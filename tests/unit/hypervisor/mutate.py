@@ -40,6 +40,7 @@ CALLS = {
 
 # Test programs; the model test comes last, being the slowest.
 PROGRAMS = ("core_test", "core_guest_test", "core_start_test", "core_report_test")
+MODEL = ("core_model", "core_model_guests", "core_model_pages", "core_model_test")
 
 # (file, text of the mutated line, reason)
 EQUIVALENT = []
@@ -110,7 +111,7 @@ def compile_object(source, output):
 def build_rest(directory):
     """Compiles everything once; a mutant replaces one object."""
     names = [os.path.join(CORE, name) for name in sorted(os.listdir(CORE)) if name.endswith(".c")]
-    names += [os.path.join(TESTS, name + ".c") for name in ("fake_arch", "core_model", "core_model_test", *PROGRAMS)]
+    names += [os.path.join(TESTS, name + ".c") for name in ("fake_arch", *MODEL, *PROGRAMS)]
     objects = {}
     for name in names:
         objects[name] = os.path.join(directory, os.path.basename(name)[:-2] + ".o")
@@ -126,7 +127,7 @@ def run_tests(objects, directory, label, steps):
 
     shared = [path for name, path in objects.items() if name.startswith(CORE)] + [of("fake_arch")]
     programs = [(shared + [of(name)], []) for name in PROGRAMS]
-    programs.append((shared + [of("core_model"), of("core_model_test")], [str(steps)]))
+    programs.append((shared + [of(name) for name in MODEL], [str(steps)]))
     for number, (parts, arguments) in enumerate(programs):
         program = os.path.join(directory, f"{label}-{number}")
         if subprocess.run(["gcc", *parts, "-lcmocka", "-lcrypto", "-o", program],
