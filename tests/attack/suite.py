@@ -4,11 +4,12 @@ import time
 
 import by_chipset
 import by_device
+import by_leaving
 import by_processor
 import by_sweep
 import victim as victims
 
-ATTACKS = by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS + by_sweep.ATTACKS
+ATTACKS = by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS + by_leaving.ATTACKS + by_sweep.ATTACKS
 SUCCEEDED, STOPPED = "succeeded", "stopped"
 WITHOUT_CONTROL = {"refused": "can only be refused", "none": "nothing to break"}
 
@@ -43,7 +44,9 @@ def run_batch(attacks, protected, pc, more, report):
                 report(f"{kind}: {attack.name}: {verdicts[attack.name]} ({time.monotonic() - started:.0f} s)")
     except victims.machine.MachineError as error:
         for attack in attacks:
-            verdicts.setdefault(attack.name, f"no result: {error}".splitlines()[0])
+            if attack.name not in verdicts:
+                verdicts[attack.name] = f"no result: {error}".splitlines()[0]
+                report(f"{kind}: {attack.name}: {verdicts[attack.name]}")
     return verdicts
 
 
