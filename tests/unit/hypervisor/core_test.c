@@ -347,6 +347,7 @@ static void teardown_finds_pages_that_stand_alone(void **state)
 	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(216), 0x400000, 16),
 			 BULKHEAD_OK);
 	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DESTROY, handle, 0, 0, 0), BULKHEAD_OK);
+	assert_int_equal(service_read(0), 123);
 	assert_int_equal(core.frames.count[FRAME_SERVICE], before);
 }
 
