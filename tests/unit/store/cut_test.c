@@ -300,7 +300,7 @@ static void a_full_disk_loses_nothing(void **state)
 		test_publish(store, &domain, disk, "v1", NULL, &first);
 		model_disk_limit(model, room, room % 2 ? -EDQUOT : -ENOSPC);
 		test_disk_fill(disk, 0, 290, 4);
-		error = publish_version(store, &domain, &source, &options, NULL, &problem);
+		error = publish_version(store, &domain, &source, &options, &first, &problem);
 		if (error) {
 			assert_true(error == -ENOSPC || error == -EDQUOT);
 			assert_non_null(strstr(problem.line, "nothing was lost"));

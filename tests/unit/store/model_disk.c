@@ -198,14 +198,17 @@ static int change(struct model_file *file, const void *data, uint64_t bytes, uin
 {
 	struct model_disk *disk = file->disk;
 	struct operation *operation;
+	uint64_t grown, end = offset + bytes;
 	int error = 0;
 
 	pthread_mutex_lock(&disk->lock);
-	if (data && bytes > disk->limit) {
+	/* Writing over what is there needs no space. */
+	grown = end > disk->inodes[file->inode].bytes ? end - disk->inodes[file->inode].bytes : 0;
+	if (data && grown > disk->limit) {
 		error = disk->limit_error;
 	} else {
 		if (data && disk->limit != UINT64_MAX)
-			disk->limit -= bytes;
+			disk->limit -= grown;
 		put(&disk->inodes[file->inode], data, offset, bytes);
 		operation = record(disk, OPERATION_WRITE, file->inode);
 		operation->offset = offset;

@@ -28,7 +28,7 @@ size_t model_disk_operations(const struct model_disk *disk);
 struct model_disk *model_disk_after_cut(const struct model_disk *disk, size_t operations,
 					uint32_t seed);
 
-/** Operations fail with @error once @bytes more have been written; UINT64_MAX: never. */
+/** Files cannot grow by more than @bytes from now on: @error; UINT64_MAX: no limit. */
 void model_disk_limit(struct model_disk *disk, uint64_t bytes, int error);
 
 /** Flips one bit of a file. */
