@@ -3,10 +3,14 @@
 A case that can wreck the machine gets a row of its own. `check` functions judge, from outside, what the whole boot
 showed; they return a reason when something is wrong.
 """
+import os
 import re
+import subprocess
 from dataclasses import dataclass, field
 
+import gdb
 import guests
+import quick
 
 
 @dataclass
@@ -22,6 +26,8 @@ class Boot:
     esp     more files for the EFI system partition: "kernel", "initrd" stand for the quick system's
     files   a function that returns more files for the initrd, {path inside: file}
     modules more kernel modules
+    until   a line of the serial port that is this boot's end, instead of Linux powering off
+    buttons see session.py
     """
     name: str
     how: str
@@ -31,6 +37,8 @@ class Boot:
     checks: list = field(default_factory=list)
     esp: dict = field(default_factory=dict)
     configuration: dict = field(default_factory=dict)
+    until: str = ""
+    buttons: dict = field(default_factory=dict)
     more: str = ""
     after: str = "poweroff"
     series: str = "6.1"
@@ -62,6 +70,33 @@ def dma_is_reported_open(_session, pc):
     return "" if re.search(r"DMA is not contained", pc.text()) else "the log does not say that DMA is not contained"
 
 
+def break_hypervisor(pc, _words):
+    """Puts an undefined instruction where the hypervisor enters its exit handler: the next exit must panic."""
+    base = int(re.search(r"KiB reserved at ([0-9a-f]+)", pc.text()).group(1), 16)
+    symbols = subprocess.run(["nm", os.path.join(quick.build_folder(), "hypervisor/bulkhead.elf")], check=True,
+                             capture_output=True, text=True).stdout
+    offset = int(re.search(r"^([0-9a-f]+) T svm_exit$", symbols, re.MULTILINE).group(1), 16)
+    debugger = gdb.Gdb(os.path.join(pc.folder, "gdb"))
+    debugger.write(base + offset, b"\x0f\x0b")
+    debugger.close()
+
+
+def panic_names_reason_registers_and_build(_session, pc):
+    """What a person needs to report it: the exception, where, every register, and which build."""
+    text = pc.text()
+    for what in (r"panic: exception 6\b", r"panic: rip image\+[0-9a-f]+, rsp", r"panic: rax [0-9a-f]+",
+                 r"panic: r15 [0-9a-f]+", r"panic: build [0-9a-f]{40}, processor"):
+        if not re.search(what, text):
+            return f"no line with '{what}'"
+    return ""
+
+
+def all_processors_stop(_session, pc):
+    """After the panic no processor runs anything of Linux's: nothing more appears on the serial port."""
+    found = re.search(r"the machine has stopped[^\n]*\n(.*)", pc.text(), re.DOTALL)
+    return f"the serial port went on: {found.group(1)[:80]}" if found and found.group(1).strip() else ""
+
+
 UNDER = [runs_under_bulkhead, no_panic, guests_memory_is_cleared_first]
 SHARED = ["all_processors_online", "devices_work", "virtualization_is_not_offered", "hypercall_from_cpl3_is_refused",
           "hypervisor_memory_reads_zeros_and_cannot_be_written", "status_names_what_is_unprotected",
@@ -82,6 +117,11 @@ BOOTS = [
     Boot("kexec", "uefi", ["bulkhead_is_still_beneath"], first=["kexec"], checks=UNDER,
          esp={"kexec/vmlinuz": "kernel", "kexec/initrd": "initrd"}),
     Boot("reset", "uefi", ["all_processors_online"], after="reboot", checks=UNDER),
+    Boot("multiboot", "multiboot", ["all_processors_online", "devices_work", "log_is_readable"], pc={"cpus": 1},
+         checks=UNDER),
+    Boot("panic", "uefi", first=["provoke_panic"], until="the machine has stopped",
+         buttons={"break_hypervisor": break_hypervisor}, pc={"debugger": True},
+         checks=[panic_names_reason_registers_and_build, all_processors_stop]),
     Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable"], series="6.12",
          checks=UNDER),
     Boot("guests-by-hypercall", "uefi",

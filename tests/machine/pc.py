@@ -83,16 +83,17 @@ class Pc:
     null_disk    an NVMe disk after those that keeps nothing and answers in no time
     reboots      let the PC reset instead of ending QEMU at the first reset
     smm          system management mode, as QEMU's PC has it unless told otherwise
+    debugger     QEMU's debugger port, as a Unix socket `gdb` in the machine's folder (gdb.py)
     extra        more QEMU arguments
     """
 
     def __init__(self, name, boot, *, cpus=2, memory_mib=2048, iommu="amd", tpm=False, secure_boot=False,
                  icount=None, scratch_mib=64, null_disk=False, reboots=False, network=True, cpu="EPYC,+svm", smm=False,
-                 extra=()):
+                 debugger=False, extra=()):
         self.name, self.boot, self.cpus, self.memory_mib = name, boot, cpus, memory_mib
         self.iommu, self.tpm, self.secure_boot, self.icount = iommu, tpm, secure_boot, icount
         self.scratch_mib, self.null_disk, self.reboots = scratch_mib, null_disk, reboots
-        self.network, self.cpu, self.smm = network, cpu, smm
+        self.network, self.cpu, self.smm, self.debugger = network, cpu, smm, debugger
         self.extra = list(extra)
         self.folder = os.path.join(WORK, name)
         self.log = os.path.join(self.folder, "serial.log")
@@ -244,6 +245,8 @@ class Pc:
                    "-cpu", self.cpu, "-smp", str(self.cpus), "-m", str(self.memory_mib), "-nodefaults",
                    "-display", "none", "-serial", "stdio", "-monitor", "none",
                    "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
+        if self.debugger:
+            command += ["-gdb", f"unix:{self.folder}/gdb,server=on,wait=off"]
         if not self.reboots:
             command += ["-no-reboot"]
         if self.icount:

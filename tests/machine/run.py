@@ -27,11 +27,14 @@ def run(boot, tap):
         how.files[place] = sources[name]
     with machine.Pc(boot.name, how, **boot.pc) as pc:
         pc.start()
-        session = sessions.Session(pc)
+        session = sessions.Session(pc, boot.buttons)
         problem = ""
         try:
-            session.run()
-            pc.wait_end()
+            if boot.until:
+                session.run_until(boot.until)
+            else:
+                session.run()
+                pc.wait_end()
         except machine.MachineError as error:
             problem = str(error)
         for case in boot.cases:

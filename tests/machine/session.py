@@ -36,6 +36,15 @@ class Session:
         self.pc.wait(r"#BH# done", seconds, also=self._line)
         return self
 
+    def run_until(self, pattern, seconds=machine.SECONDS):
+        """For a machine that does not get to say it is done: waits for a line, then watches a little longer."""
+        self.pc.wait(pattern, seconds, also=self._line)
+        try:
+            self.pc.wait("#BH# ", 5)
+        except machine.MachineError:
+            pass  # silence is what a machine that has stopped gives
+        return self
+
     def _line(self, line):
         _, marker, rest = line.partition("#BH# ")
         if not marker:
