@@ -32,7 +32,8 @@ static int listen_on(const char *where, int *port, char *problem, size_t problem
 	char host[128];
 	int fd = -1, one = 1, status = -EINVAL;
 
-	if (!colon || (size_t)(colon - where) >= sizeof(host))
+	if (!colon || (size_t)(colon - where) >= sizeof(host) || !colon[1] || strlen(colon) > 6 ||
+	    strspn(colon + 1, "0123456789") != strlen(colon + 1) || atoi(colon + 1) > 65535)
 		goto out;
 	snprintf(host, sizeof(host), "%.*s", (int)(colon - where), where);
 	if (host[0] == '[' && host[strlen(host) - 1] == ']') {
@@ -70,9 +71,10 @@ static unsigned int thread_count(const struct server *server)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
+	/* One thread would be no pool, and one slow call would stop all others. */
 	if (server->options.threads)
-		return server->options.threads;
-	return processors < 1 ? 1 : processors > 8 ? 8 : (unsigned int)processors;
+		return server->options.threads > 2 ? server->options.threads : 2;
+	return processors > 8 ? 8 : processors > 2 ? (unsigned int)processors : 2;
 }
 
 static void raise_file_limit(void)

@@ -23,7 +23,7 @@ static const char help[] =
     "                         [this host's name, localhost, 127.0.0.1, ::1]\n"
     "  --packs-listen ADDR:PORT  packs alone, over plain HTTP, for a cache in front\n"
     "  --packs-url URL        where clients fetch packs, if not from here\n"
-    "  --threads N            [one per processor, at most 8]\n"
+    "  --threads N            [one per processor, 2 to 8]\n"
     "  --connections N        at the same time [2000]\n"
     "  --attempts N           logins and enrolments a minute from one address [30]\n"
     "  --help, --version\n";
@@ -94,7 +94,7 @@ static int read_option(int code, struct server_options *options)
 		options->packs_url = optarg;
 		return -1;
 	case THREADS:
-		return read_count("threads", 1, 64, &options->threads) ? -1 : 2;
+		return read_count("threads", 2, 64, &options->threads) ? -1 : 2;
 	case CONNECTIONS:
 		return read_count("connections", 16, 100000, &options->connections) ? -1 : 2;
 	case ATTEMPTS:
