@@ -86,8 +86,7 @@ const char *lease_text(enum lease_verdict verdict)
 		"the lease's running time is used up; connect this PC to unlock it",
 	    [LEASE_STARTS_USED_UP] = "the lease's starts are used up; connect this PC to unlock it",
 	    [LEASE_COUNTERS_LOWER] =
-		"this PC's counters are lower than at the last lease (a restored copy?); "
-		"connect this PC to unlock it",
+		"this PC's counters went back (a restored copy?); connect it to unlock it",
 	};
 
 	return texts[verdict];
