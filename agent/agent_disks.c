@@ -162,11 +162,12 @@ static int open_company(struct agent *agent, const struct agent_guest_row *guest
 	int result = agent_disks_user_row(agent, guest->name, &row, error);
 
 	if (result == 0)
-		result = key_out(agent, guest->name, "identity", true, true, identity, error);
-	if (result == 0)
 		result = key_out(agent, guest->name, "image", false, false, disks[0].key, error);
 	if (result == 0)
 		result = key_out(agent, guest->name, row.disk, true, false, disks[1].key, error);
+	/* The one that charges the start comes last: after the last start of a lease no other key would come out. */
+	if (result == 0)
+		result = key_out(agent, guest->name, "identity", true, true, identity, error);
 	release_path(agent, guest->name, guest->current, "disk", disks[0].path);
 	release_path(agent, guest->name, guest->current, "overlay", disks[0].overlay);
 	return result;

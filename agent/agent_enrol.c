@@ -6,6 +6,7 @@
  */
 #include "agent_enrol.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "agent_log.h"
 #include "agent_pin.h"
 #include "durable_file.h"
+#include "tpm_rules.h"
 #include "trust/strict_json.h"
 #include "trust/token.h"
 
@@ -42,20 +44,37 @@ static int pin_server(struct agent *agent, const struct token *token)
 	return result == 0 ? 0 : agent_fail(agent, result, "%s: %s", path, strerror(-result));
 }
 
+/**
+ * What the TPM gives for later: attestation key, base index of the vault, its epoch (big endian). A
+ * wipe's receipt is checked against exactly this.
+ */
+static json_t *describe_tpm(struct agent *agent)
+{
+	unsigned char bytes[TPM_PUBLIC_KEY_BYTES + 4 + 8];
+	json_t *vault = NULL, *text = NULL;
+	int64_t base, epoch;
+	char error[256];
+
+	if (agent_keys_state(agent->config.keyd, &vault, error) == 0 &&
+	    strict_json_bytes(vault, "attestation_key", bytes, TPM_PUBLIC_KEY_BYTES) == 0 &&
+	    strict_json_integer(vault, "nv_base", 1, UINT32_MAX, &base) == 0 &&
+	    strict_json_integer(vault, "epoch", 0, INT64_MAX, &epoch) == 0) {
+		const uint32_t index = htobe32((uint32_t)base);
+		const uint64_t value = htobe64((uint64_t)epoch);
+
+		memcpy(bytes + TPM_PUBLIC_KEY_BYTES, &index, sizeof(index));
+		memcpy(bytes + TPM_PUBLIC_KEY_BYTES + sizeof(index), &value, sizeof(value));
+		text = strict_json_new_bytes(bytes, sizeof(bytes));
+	}
+	json_decref(vault);
+	return text ? text : json_string("none");
+}
+
 static json_t *describe(struct agent *agent, const struct token *token, const char *request,
 			const char *name)
 {
-	char error[256];
-	json_t *vault = NULL, *body;
-	const char *attestation = "none";
-
-	if (agent_keys_state(agent->config.keyd, &vault, error) == 0 &&
-	    json_object_get(vault, "attestation_key"))
-		attestation = json_string_value(json_object_get(vault, "attestation_key"));
-	body = json_pack("{s:s, s:s, s:s, s:s}", "token", token->secret, "csr", request, "name",
-			 name, "tpm", attestation);
-	json_decref(vault);
-	return body;
+	return json_pack("{s:s, s:s, s:s, s:o}", "token", token->secret, "csr", request, "name",
+			 name, "tpm", describe_tpm(agent));
 }
 
 /** Asks for the certificate; `*answer` is the server's 201. */

@@ -260,7 +260,7 @@ static void enforce(struct agent *agent)
 
 	if (agent->config.personal || agent_keys_state(agent->config.keyd, &vault, error) != 0)
 		return;
-	open = json_is_true(json_object_get(vault, "open"));
+	open = json_is_true(json_object_get(vault, "may_run"));
 	if (!open) {
 		pthread_mutex_lock(&agent->lock);
 		for (int i = 0; i < AGENT_GUESTS_MAX; i++)

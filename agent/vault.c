@@ -237,6 +237,19 @@ static void describe_lease(struct vault *vault, const struct vault_record *recor
 		"renew", verdict != LEASE_GOOD));
 }
 
+/** The last start is used: nothing new starts, and what was started in time goes on. */
+static bool only_starts_are_used_up(struct vault *vault, const struct vault_record *record,
+				    int result)
+{
+	struct lease_account account;
+	struct lease_counters used;
+	enum lease_verdict verdict;
+
+	return result == -EKEYEXPIRED && record->state_status == STATE_ACTIVE &&
+	       vault_lease_now(vault, record, &account, &verdict, &used) == 0 &&
+	       verdict == LEASE_STARTS_USED_UP;
+}
+
 json_t *vault_state(struct vault *vault)
 {
 	const struct vault_backend_ops *ops = vault->backend->ops;
@@ -271,6 +284,11 @@ json_t *vault_state(struct vault *vault)
 		json_object_set_new(
 		    state, "attestation_key",
 		    strict_json_new_bytes(attestation_key, sizeof(attestation_key)));
+	if (vault->backend->base_index)
+		json_object_set_new(state, "nv_base", json_integer(vault->backend->base_index));
+	json_object_set_new(
+	    state, "may_run",
+	    json_boolean(why == NULL || only_starts_are_used_up(vault, &record, result)));
 	describe_lease(vault, &record, state);
 	return state;
 }

@@ -76,6 +76,7 @@ struct vault_backend_ops {
 
 struct vault_backend {
 	const struct vault_backend_ops *ops;
+	uint32_t base_index; /* first NV index of a TPM vault; 0 otherwise */
 };
 
 /** Settings of the TPM kind. Strings and the key stay the caller's and must outlive the backend. */

@@ -268,6 +268,7 @@ int vault_tpm_open(const struct vault_tpm_config *config, struct vault_backend *
 	if (!self)
 		return -ENOMEM;
 	self->base.ops = &tpm_ops;
+	self->base.base_index = config->base_index;
 	self->config = *config;
 	result = tpm_open(config->tcti, &self->tpm, error, error_size);
 	if (result != 0) {

@@ -3,6 +3,7 @@
  */
 #include "admin_audit.h"
 #include "admin_order.h"
+#include "admin_receipt.h"
 #include "command.h"
 #include "guest.h"
 #include "help.h"
@@ -22,6 +23,7 @@ const struct cli_group cli_groups[] = {
 	{"Images and who runs them", admin_release_commands},
 	{"Devices", admin_fleet_commands},
 	{"Orders of officers", admin_order_commands},
+	{"What proves a wipe", admin_receipt_commands},
 	{"Policy", admin_policy_commands},
 	{"Audit", admin_audit_commands},
 	{"This command", help_commands},

@@ -125,6 +125,7 @@ static void lease_ends_with_its_starts(void **state)
 {
 	struct setup *setup = *state;
 	struct vault_wrapped wrapped;
+	json_t *state_json;
 	unsigned char key[32];
 
 	wrap_key(setup, "work/user", &wrapped);
@@ -133,6 +134,11 @@ static void lease_ends_with_its_starts(void **state)
 	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key),
 			 -EKEYEXPIRED);
 	assert_non_null(strstr(vault_error(setup->vault), "starts"));
+	/* What was started in time goes on. */
+	state_json = vault_state(setup->vault);
+	assert_false(json_is_true(json_object_get(state_json, "open")));
+	assert_true(json_is_true(json_object_get(state_json, "may_run")));
+	json_decref(state_json);
 	assert_int_equal(freshen(setup, company_lease(&company, 2, now, now + 1000, 1800, 1)), 0);
 	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key), 0);
 }
