@@ -65,7 +65,7 @@ class Process:
 
 def run(*command, env=None, stdin="", ok=True):
     """Runs a command; returns its output, or (ok=False) its exit status and stderr."""
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PATIENCE * 2,
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PATIENCE * 5,
                           env=dict(os.environ, **(env or {})))
     if not ok:
         return done.returncode, done.stderr
