@@ -13,13 +13,11 @@ sys.path[:0] = [os.path.join(ROOT, "tests/machine"), os.path.join(ROOT, "tests/a
 import pc as machine  # noqa: E402
 import quick  # noqa: E402
 import session as sessions  # noqa: E402
+import fleet_steps  # noqa: E402
+from fleet_steps import Failed  # noqa: E402
 
 # One attack of each kind that a person can picture: by the processor, by a device, around both.
 SHOWN_ATTACKS = ["cpu-read", "cpu-write", "dma-read", "dma-write", "hpet-message"]
-
-
-class Failed(Exception):
-    """The step did not show what it is there for; the text names what and where the log is."""
 
 
 def build(_say):
@@ -66,4 +64,11 @@ STEPS = [
     ("Build Bulkhead", build),
     ("A PC boots Bulkhead beneath Linux", boot),
     ("Attacks from Linux's kernel and from devices, with and without Bulkhead", isolation),
+    *fleet_steps.STEPS,
 ]
+FIRST_OF_FLEET = 4
+
+
+def end():
+    """Ends what the steps left running."""
+    fleet_steps.end()
