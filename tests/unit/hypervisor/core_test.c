@@ -342,9 +342,9 @@ static void teardown_finds_pages_that_stand_alone(void **state)
 	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(7), 0x206000, 3), BULKHEAD_OK);
 	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(20), 0x7ff000, 1),
 			 BULKHEAD_OK);
-	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(200), 0x3f0000, 16),
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(200), 0x3f8000, 8),
 			 BULKHEAD_OK);
-	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(216), 0x400000, 16),
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(208), 0x400000, 16),
 			 BULKHEAD_OK);
 	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DESTROY, handle, 0, 0, 0), BULKHEAD_OK);
 	assert_int_equal(service_read(0), 123);
