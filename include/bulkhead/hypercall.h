@@ -33,7 +33,7 @@
 #endif
 
 /** Changes in its upper half when an old caller would misunderstand an answer. */
-#define BULKHEAD_ABI_VERSION 0x00010000u
+#define BULKHEAD_ABI_VERSION 0x00010001u
 
 #define BULKHEAD_CPUID_BASE  0x40480000u
 #define BULKHEAD_CPUID_LAST  0x40480001u
@@ -67,7 +67,7 @@ enum bulkhead_error {
 	BULKHEAD_ERROR_COUNT = 13,
 };
 
-/** Numbers of the calls, in RAX. 0x00-0x0f: the machine; 0x10-0x1f: guests; 0x20-0x2f: vCPUs. */
+/** Numbers of the calls, in RAX. 0x00-0x0f: the machine; 0x10-0x1f: guests; 0x20-0x2f: vCPUs; 0x30-0x3f: platforms. */
 enum bulkhead_call {
 	BULKHEAD_CALL_VERSION = 0x00,  /* -> ABI version */
 	BULKHEAD_CALL_STATUS = 0x01,   /* page -> struct bulkhead_status */
@@ -91,6 +91,15 @@ enum bulkhead_call {
 	BULKHEAD_CALL_VCPU_SET = 0x21,	  /* handle, index, page with the initial state */
 	BULKHEAD_CALL_VCPU_GET = 0x22,	  /* handle, index, page (unprotected or unsealed only) */
 	BULKHEAD_CALL_VCPU_RUN = 0x23,	  /* handle, index */
+
+	BULKHEAD_CALL_PLATFORM_CREATE = 0x30,  /* handle, pages: give a guest interrupts, clock and PCI */
+	BULKHEAD_CALL_PLATFORM_BLOB = 0x31,    /* handle, guest address, bytes: firmware configuration */
+	BULKHEAD_CALL_PLATFORM_DEVICE = 0x32,  /* handle, slot, page -> bulkhead_device_description */
+	BULKHEAD_CALL_PLATFORM_CONFIG = 0x33,  /* handle, slot, page, bytes -> effects */
+	BULKHEAD_CALL_PLATFORM_RELAY = 0x34,   /* handle, slot << 8 | queue, page with page addresses */
+	BULKHEAD_CALL_PLATFORM_LINE = 0x35,    /* handle, line, level -> effects */
+	BULKHEAD_CALL_PLATFORM_BACKEND = 0x36, /* handle, slot << 8 | queue: backend called -> effects */
+	BULKHEAD_CALL_PLATFORM_RELEASE = 0x37, /* handle, slot: backend has let go -> effects */
 
 	BULKHEAD_CALL_COUNT = 0x40, /* size of the number space; numbers not named are refused */
 };
@@ -139,6 +148,8 @@ struct bulkhead_status {
 	uint64_t guest_pages;	   /* of these, given to guests */
 	uint64_t table_pages;	   /* of these, page tables in use for the service domain */
 	uint64_t spare_pages;	   /* of these, table pages paid for the service domain and not in use */
+	uint32_t platform_pages;   /* pages PLATFORM_CREATE takes */
+	uint32_t tsc_khz;	   /* rate of the time-stamp counter, as the hypervisor measured it */
 	struct bulkhead_guest_status guests[BULKHEAD_MAX_GUESTS];
 };
 
@@ -200,6 +211,9 @@ enum bulkhead_record {
 	BULKHEAD_RECORD_RANGE = 2, /* where: guest address; content: page count, 8 bytes */
 	BULKHEAD_RECORD_PAGE = 3,  /* where: guest address; content: the page */
 	BULKHEAD_RECORD_VCPU = 4,  /* where: index; content: the initial state page */
+	BULKHEAD_RECORD_PLATFORM = 5, /* where: 0; content: none */
+	BULKHEAD_RECORD_BLOB = 6,     /* where: guest address; content: size in bytes, 8 bytes */
+	BULKHEAD_RECORD_DEVICE = 7,   /* where: slot; content: struct bulkhead_device_description */
 };
 
 /**
@@ -215,7 +229,7 @@ struct bulkhead_measurement {
 };
 
 static_assert(sizeof(struct bulkhead_guest_status) == 24, "ABI");
-static_assert(sizeof(struct bulkhead_status) == 128 + 24 * BULKHEAD_MAX_GUESTS, "ABI");
+static_assert(sizeof(struct bulkhead_status) == 136 + 24 * BULKHEAD_MAX_GUESTS, "ABI");
 static_assert(sizeof(struct bulkhead_stats) == 32 + 32 * 8 + 16 * BULKHEAD_CALL_COUNT, "ABI");
 static_assert(sizeof(struct bulkhead_stats) <= BULKHEAD_PAGE_BYTES, "ABI");
 static_assert(sizeof(struct bulkhead_log) == BULKHEAD_PAGE_BYTES, "ABI");

@@ -46,11 +46,15 @@ enum bulkhead_run_exit {
 	BULKHEAD_RUN_SHUTDOWN = 4,  /* triple fault: never runs again */
 	BULKHEAD_RUN_FAULT = 5,	    /* access outside declared memory: never runs again */
 	BULKHEAD_RUN_REFUSED = 6,   /* the processor refuses this state: never runs again */
+	BULKHEAD_RUN_KICK = 7,	    /* vcpus are to be woken, or doorbells rung: do it, run again */
+	BULKHEAD_RUN_TIMER = 8,	    /* deadline moved earlier: arm it, run again */
+	BULKHEAD_RUN_DEVICE = 9,    /* the guest's driver started or reset a device */
 };
 
 /**
- * Run page. Written by the hypervisor when a run ends; of what the driver writes only port.value is
- * read, once, and only to complete a port read.
+ * Run page. Written by the hypervisor when a run ends; of what the driver writes only value is read,
+ * once, and only to complete a port read. vcpus, doorbells and deadline are valid after every run, whatever
+ * ended it: the driver does what they ask before it runs this vCPU again or sleeps for it.
  */
 struct bulkhead_run {
 	uint32_t exit; /* enum bulkhead_run_exit */
@@ -59,9 +63,18 @@ struct bulkhead_run {
 	uint16_t port;
 	uint8_t size_bytes; /* 1, 2 or 4 */
 	uint8_t is_read;
-	uint32_t value; /* written to the port, or (by the driver) read from it */
+	uint32_t value;	    /* written to the port, or (by the driver) read from it */
+	uint64_t deadline;  /* machine's TSC at which this vCPU wants to be run (again); 0: no timer */
+	uint32_t vcpus;	    /* bit per vCPU of the guest that has something to do: wake it */
+	uint32_t reserved2;
+	uint64_t doorbells; /* bit (device * 8 + queue), devices in the order of their calls: kick the backend */
+	uint32_t slot;	    /* DEVICE: which */
+	uint32_t event;	    /* DEVICE: enum bulkhead_device_event */
+	uint64_t features;  /* DEVICE, START: accepted by the guest's driver */
+	uint32_t queues;    /* DEVICE, START: bit per queue that is enabled */
+	uint32_t reserved3;
 };
 
-static_assert(sizeof(struct bulkhead_run) == 24, "ABI");
+static_assert(sizeof(struct bulkhead_run) == 72, "ABI");
 
 #endif
