@@ -33,6 +33,16 @@ int agent_fail(struct agent *agent, int result, const char *format, ...)
 	return result;
 }
 
+struct agent_http *agent_http_to_server(const struct agent *agent)
+{
+	char ca[AGENT_PATH_MAX], certificate[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
+
+	agent_path(agent, "ca.pem", ca);
+	agent_path(agent, "device.crt", certificate);
+	agent_path(agent, "device.key", key);
+	return agent_http_new(agent->server, ca, certificate, key);
+}
+
 int64_t agent_now(const struct agent *agent)
 {
 	return memory_now(&agent->memory, (int64_t)time(NULL));

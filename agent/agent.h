@@ -34,7 +34,7 @@ struct agent_running {
 	bool stopping;
 };
 
-/** How far an installation is. */
+/** How far a restore is. */
 struct agent_progress {
 	char guest[AGENT_NAME_MAX];
 	uint64_t release;
@@ -42,6 +42,7 @@ struct agent_progress {
 };
 
 struct agent_work;
+struct arrival;
 
 enum agent_thread { AGENT_WORKING, AGENT_LISTENING, AGENT_THREADS };
 
@@ -64,6 +65,10 @@ struct agent {
 
 	struct agent_running running[AGENT_GUESTS_MAX];
 	struct agent_progress progress;
+	struct arrival *arrivals[AGENT_GUESTS_MAX]; /* releases on their way (arrival.h) */
+	char resting[AGENT_NAME_MAX]; /* the guest whose resting user disk is in use; empty: none */
+	bool resting_to_be_replaced;  /* by a restore: the guest cannot start */
+	bool rest_is_over;	      /* by a backup, which is asked to let go: the guest starts */
 	int64_t last_contact, last_lease, last_report;
 	char trouble[AGENT_ERROR_MAX]; /* what last went wrong with the server; empty: nothing */
 
@@ -80,6 +85,9 @@ void agent_close(struct agent *agent);
 
 /** Seconds since 1970, never before what the server has signed. */
 int64_t agent_now(const struct agent *agent);
+
+/** A connection of its own to the server, with this device's certificate; NULL if memory ran out. */
+struct agent_http *agent_http_to_server(const struct agent *agent);
 
 /** Remembers one line in agent->error; returns `result`. */
 int agent_fail(struct agent *agent, int result, const char *format, ...)

@@ -1,8 +1,8 @@
 /*
- * Backups and restores of user disks. A backup is a moment's copy (snapshot.h), a version in this
- * PC's own store (user_disk.h: only what is new is kept and sent), and its appearance at the server
- * (disk_transfer.h). A restore goes the other way, and ends with this PC becoming the writer and
- * one rename.
+ * Backups and restores of user disks. A backup is a frozen moment (disk_reader.h), a version in
+ * this PC's own store (user_disk.h: only what changed is read, only what is new is kept and sent),
+ * and its appearance at the server (disk_transfer.h). A restore goes the other way, and ends with
+ * this PC becoming the writer and one rename.
  */
 #include "agent_backup.h"
 
@@ -19,15 +19,12 @@
 #include "agent_guest.h"
 #include "agent_keys.h"
 #include "agent_log.h"
+#include "disk_reader.h"
 #include "disk_transfer.h"
 #include "durable_file.h"
-#include "snapshot.h"
 #include "trust/strict_json.h"
 #include "user_disk.h"
 #include "user_disk_fetch.h"
-
-static const char *const labels[] = {
-    [SNAPSHOT_FROZEN] = "frozen", [SNAPSHOT_CRASH_CONSISTENT] = "crash-consistent"};
 
 static int release_key(struct agent *agent, const struct agent_disk_row *row, unsigned char key[32])
 {
@@ -108,7 +105,7 @@ int agent_backup_send_copies(struct agent *agent, const char *guest, const char 
 
 /** What the server made of the backup, kept in one statement. */
 static int note_backup(struct agent *agent, struct agent_disk_row *row, uint64_t number, bool side,
-		       enum snapshot_label label, const char *version)
+		       const char *label, const char *version)
 {
 	if (side)
 		agent_log(AGENT_WARNING, "backup.side_branch", "s:s, s:s", "guest", row->guest,
@@ -117,41 +114,57 @@ static int note_backup(struct agent *agent, struct agent_disk_row *row, uint64_t
 			  "and overwrites nothing");
 	row->newest = number;
 	row->last_backup = agent_now(agent);
-	snprintf(row->label, sizeof(row->label), "%s", labels[label]);
+	snprintf(row->label, sizeof(row->label), "%s", label);
 	snprintf(row->version, sizeof(row->version), "%s", version);
 	return agent_database_disk_put(agent->database, row) == 0
 		   ? 0
 		   : agent_fail(agent, -EIO, "%s", agent_database_error(agent->database));
 }
 
-static int publish(struct agent *agent, const struct agent_disk_row *row, const char *copy,
-		   char version[65], struct user_disk *disk)
+/** Freezes the disk and makes a version of it. From here on the changes are counted from that. */
+static int publish_once(struct agent *agent, const char *guest, const unsigned char key[32],
+			struct user_disk *disk, char version[65], const char **label)
+{
+	struct disk_reader reader;
+	int result = disk_reader_open(agent, guest, key, &reader), closed;
+
+	if (result != 0)
+		return result;
+	*label = reader.label;
+	result = user_disk_publish(agent, disk, &reader, agent_now(agent), version);
+	closed = disk_reader_close(&reader, result == 0 ? version : NULL);
+	if (result == 0 && closed != 0)
+		agent_fail(agent, closed, "%s: its disk went away under the backup: %s", guest,
+			   strerror(-closed));
+	return result ? result : closed;
+}
+
+static int publish(struct agent *agent, const struct agent_disk_row *row, char version[65],
+		   const char **label, struct user_disk *disk)
 {
 	unsigned char key[32];
-	int file, result = release_key(agent, row, key);
+	int result = release_key(agent, row, key);
 
 	if (result == 0)
 		result = user_disk_open(agent, row->guest, key, disk);
+	if (result == 0) {
+		result = publish_once(agent, row->guest, key, disk, version, label);
+		/* Its guest was started meanwhile, and goes first: then from the running one. */
+		if (result == -ECANCELED && !agent->stopping)
+			result = publish_once(agent, row->guest, key, disk, version, label);
+		if (result != 0)
+			user_disk_close(disk);
+	}
 	sodium_memzero(key, sizeof(key));
-	if (result != 0)
-		return result;
-	file = open(copy, O_RDONLY | O_CLOEXEC);
-	result = file < 0 ? agent_fail(agent, -errno, "%s: %s", copy, strerror(errno))
-			  : user_disk_publish(agent, disk, file, row->version, agent_now(agent),
-					      version);
-	if (file >= 0)
-		close(file);
-	if (result != 0)
-		user_disk_close(disk);
 	return result;
 }
 
 static int back_up(struct agent *agent, const char *guest)
 {
-	char path[AGENT_PATH_MAX], copy[AGENT_PATH_MAX + 8], version[65];
-	enum snapshot_label label;
 	struct agent_disk_row row;
+	const char *label = "";
 	struct user_disk disk;
+	char version[65];
 	uint64_t number;
 	bool side;
 	int result = registered_row(agent, guest, &row);
@@ -162,27 +175,17 @@ static int back_up(struct agent *agent, const char *guest)
 		result = send_copies(agent, &row, NULL);
 		row.copies_sent = result == 0;
 	}
-	agent_disks_user_path(agent, guest, path);
-	snprintf(copy, sizeof(copy), "%s.copy", path);
-	if (result == 0) {
-		result = snapshot_take(agent, guest, path, copy, &label);
-		if (result != 0)
-			agent_fail(agent, result, "%s: its disk cannot be copied: %s", guest,
-				   strerror(-result));
-	}
+	if (result == 0)
+		result = publish(agent, &row, version, &label, &disk);
 	if (result != 0)
 		return result;
-	result = publish(agent, &row, copy, version, &disk);
-	unlink(copy);
-	if (result != 0)
-		return result;
-	result = disk_transfer_send(agent, &disk, &row, version, labels[label], &number, &side);
+	result = disk_transfer_send(agent, &disk, &row, version, label, &number, &side);
 	if (result == 0)
 		result = note_backup(agent, &row, number, side, label, version);
 	user_disk_close(&disk);
 	if (result == 0)
 		agent_log(AGENT_INFO, "backup.done", "s:s, s:I, s:s", "guest", guest, "number",
-			  (json_int_t)number, "label", labels[label]);
+			  (json_int_t)number, "label", label);
 	return result;
 }
 
@@ -208,10 +211,8 @@ static int back_up_if_due(void *context, const struct agent_guest_row *guest)
 	struct agent *agent = context;
 	int64_t interval = agent->effective.values[POLICY_BACKUP_MINUTES].number * 60;
 	struct agent_disk_row row;
-	char path[AGENT_PATH_MAX];
 
-	agent_disks_user_path(agent, guest->name, path);
-	if (interval == 0 || access(path, F_OK) != 0 ||
+	if (interval == 0 || !agent_disks_has_user(agent, guest->name) ||
 	    !in_window(agent->effective.values[POLICY_BACKUP_WINDOW].text, time(NULL)))
 		return 0;
 	if (agent_database_disk_get(agent->database, guest->name, &row) == 0 &&
@@ -222,14 +223,11 @@ static int back_up_if_due(void *context, const struct agent_guest_row *guest)
 
 int agent_backup_run(struct agent *agent, const char *guest)
 {
-	char path[AGENT_PATH_MAX];
-
 	if (!agent->http)
 		return agent_fail(agent, -ENOTCONN, "the server was not reached yet");
 	if (!guest)
 		return agent_database_guests(agent->database, back_up_if_due, agent);
-	agent_disks_user_path(agent, guest, path);
-	if (access(path, F_OK) != 0)
+	if (!agent_disks_has_user(agent, guest))
 		return agent_fail(agent, -ENOENT, "%s: it has no data yet; start it first", guest);
 	return back_up(agent, guest);
 }
@@ -348,46 +346,68 @@ int agent_backup_obey_release(struct agent *agent, const char *order_text)
 		  : give_key(agent, &row, name, order_text);
 }
 
-/** Brings the backup's blocks to the file at `path`. */
+/** Brings the backup's blocks to a plain file at `into`, or into the layer "restored". */
 static int bring(struct agent *agent, const struct agent_disk_row *row, uint64_t number,
-		 const char *path, char version[65])
+		 const char *folder, const char *into, char version[65])
 {
 	unsigned char key[32];
+	struct user_disk_target target = {
+	    .file = -1, .folder = folder, .layer = "restored", .key = key};
 	struct user_disk disk;
 	char *envelope = NULL;
-	int file, result = release_key(agent, row, key);
+	int result = release_key(agent, row, key);
 
 	if (result == 0)
 		result = disk_transfer_manifest(agent, row->disk, number, &envelope);
 	if (result == 0)
 		result = user_disk_open(agent, row->guest, key, &disk);
-	sodium_memzero(key, sizeof(key));
-	if (result != 0) {
-		free(envelope);
-		return result;
-	}
-	file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	result = file < 0 ? agent_fail(agent, -errno, "%s: %s", path, strerror(errno))
-			  : user_disk_fetch(agent, &disk, row->disk, envelope, file, version);
-	if (file >= 0)
-		close(file);
 	if (result != 0)
-		unlink(path);
+		goto out;
+	if (into) {
+		target.file = open(into, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (target.file < 0)
+			result = agent_fail(agent, -errno, "%s: %s", into, strerror(errno));
+	}
+	if (result == 0)
+		result = user_disk_fetch(agent, &disk, row->disk, envelope, &target, version);
+	if (target.file >= 0)
+		close(target.file);
+	if (into && result != 0)
+		unlink(into);
 	user_disk_close(&disk);
+out:
+	sodium_memzero(key, sizeof(key));
 	free(envelope);
 	return result;
 }
 
+/** The restored layer and the guest's change places in one step; the old one is removed then. */
+static int swap_layers(struct agent *agent, const char *folder)
+{
+	char restored[AGENT_PATH_MAX + 16], user[AGENT_PATH_MAX + 16];
+	int result;
+
+	snprintf(restored, sizeof(restored), "%s/restored", folder);
+	snprintf(user, sizeof(user), "%s/user", folder);
+	if (renameat2(AT_FDCWD, restored, AT_FDCWD, user, RENAME_EXCHANGE) != 0 &&
+	    (errno != ENOENT || rename(restored, user) != 0))
+		return agent_fail(agent, -errno, "%s: %s", user, strerror(errno));
+	result = durable_file_sync_directory(user);
+	if (result == 0)
+		result = agent_disks_remove_layer(restored);
+	return result == 0 ? 0 : agent_fail(agent, result, "%s: %s", user, strerror(-result));
+}
+
 /** The restored disk takes the guest's place, and this PC is its writer. */
 static int replace(struct agent *agent, struct agent_disk_row *row, uint64_t number, uint64_t epoch,
-		   const char *restored, const char *path, const char *version)
+		   const char *folder, const char *version)
 {
 	int result = disk_transfer_become_writer(agent, row->disk, &epoch);
 
+	if (result == 0)
+		result = swap_layers(agent, folder);
 	if (result != 0)
 		return result;
-	if (rename(restored, path) != 0 || durable_file_sync_directory(path) != 0)
-		return agent_fail(agent, -errno, "%s: %s", path, strerror(errno));
 	row->epoch = epoch;
 	row->newest = number;
 	row->last_backup = agent_now(agent);
@@ -400,21 +420,59 @@ static int replace(struct agent *agent, struct agent_disk_row *row, uint64_t num
 	return 0;
 }
 
+/** Nobody starts the guest while its disk is replaced. */
+static int take_rest(struct agent *agent, const char *guest)
+{
+	bool runs;
+
+	pthread_mutex_lock(&agent->lock);
+	runs = agent_guest_running(agent, guest) != NULL;
+	if (!runs) {
+		snprintf(agent->resting, sizeof(agent->resting), "%s", guest);
+		agent->resting_to_be_replaced = true;
+	}
+	pthread_mutex_unlock(&agent->lock);
+	return runs ? agent_fail(agent, -EBUSY, "%s runs; stop it first", guest) : 0;
+}
+
+static void end_rest(struct agent *agent)
+{
+	pthread_mutex_lock(&agent->lock);
+	agent->resting[0] = '\0';
+	agent->resting_to_be_replaced = false;
+	pthread_cond_broadcast(&agent->worked);
+	pthread_mutex_unlock(&agent->lock);
+}
+
+static int bring_and_replace(struct agent *agent, struct agent_disk_row *row, uint64_t number,
+			     uint64_t epoch)
+{
+	char folder[AGENT_PATH_MAX], version[65];
+	int result = take_rest(agent, row->guest);
+
+	if (result != 0)
+		return result;
+	agent_disks_state(agent, row->guest, folder);
+	result = durable_file_make_directory(folder, 0700);
+	if (result != 0)
+		agent_fail(agent, result, "%s: %s", folder, strerror(-result));
+	if (result == 0)
+		result = bring(agent, row, number, folder, NULL, version);
+	if (result == 0)
+		result = replace(agent, row, number, epoch, folder, version);
+	end_rest(agent);
+	return result;
+}
+
 int agent_backup_restore(struct agent *agent, const struct agent_restore *restore)
 {
-	char path[AGENT_PATH_MAX], restored[AGENT_PATH_MAX + 16], version[65];
 	struct agent_disk_row row;
 	uint64_t number = 0, epoch = 0;
-	bool runs;
+	char version[65];
 	int result;
 
 	if (!agent->http)
 		return agent_fail(agent, -ENOTCONN, "the server was not reached yet");
-	pthread_mutex_lock(&agent->lock);
-	runs = agent_guest_running(agent, restore->guest) != NULL;
-	pthread_mutex_unlock(&agent->lock);
-	if (runs && !restore->into)
-		return agent_fail(agent, -EBUSY, "%s runs; stop it first", restore->guest);
 	result = agent_disks_user_row(agent, restore->guest, &row, agent->error);
 	if (result == 0 && restore->disk)
 		snprintf(row.disk, sizeof(row.disk), "%s", restore->disk);
@@ -426,14 +484,6 @@ int agent_backup_restore(struct agent *agent, const struct agent_restore *restor
 		result = have_key(agent, &row, restore->phrase);
 	if (result != 0)
 		return result;
-	agent_disks_user_path(agent, restore->guest, path);
-	snprintf(restored, sizeof(restored), "%s.restored", path);
-	if (restore->into)
-		return bring(agent, &row, number, restore->into, version);
-	*strrchr(path, '/') = '\0';
-	result = durable_file_make_directory(path, 0700);
-	agent_disks_user_path(agent, restore->guest, path);
-	if (result == 0)
-		result = bring(agent, &row, number, restored, version);
-	return result == 0 ? replace(agent, &row, number, epoch, restored, path, version) : result;
+	return restore->into ? bring(agent, &row, number, NULL, restore->into, version)
+			     : bring_and_replace(agent, &row, number, epoch);
 }

@@ -15,6 +15,21 @@ static const char *const fields[] = {
     "data",	   "keyd",     "control", "poll_seconds", "bandwidth_bytes",
     "quota_bytes", "personal", "monitor", "disk",	  NULL};
 
+/* What serves a disk where the configuration names nothing else. */
+static const char *const usual_disk[] = {BLK_PROGRAM,
+					 "--socket=%{socket}",
+					 "--control=%{control}",
+					 "--state=%{state}",
+					 "--key=%{key}",
+					 "--serial=%{kind}",
+					 "--store=%{store}?",
+					 "--domain-key=%{domain_key}?",
+					 "--version=%{version}?",
+					 "--feed=%{feed}?",
+					 "--trace=%{trace}?",
+					 "--layer=%{layer}?",
+					 "--size=%{size}?"};
+
 static int wrong(char *error, size_t error_size, const char *field, const char *what)
 {
 	snprintf(error, error_size, "\"%s\": %s", field, what);
@@ -45,12 +60,19 @@ static int read_number(const json_t *root, const char *field, int64_t least, int
 	return 0;
 }
 
-static int read_command(const json_t *root, const char *field, struct agent_command *command)
+/** Reads a command's words; @usual ones where there are none. */
+static int read_command(const json_t *root, const char *field, const char *const *usual,
+			size_t usual_count, struct agent_command *command)
 {
 	const json_t *list = json_object_get(root, field);
 	json_t *word;
 	size_t i;
 
+	for (i = 0; !list && i < usual_count; i++) {
+		command->words[command->count] = strdup(usual[i]);
+		if (!command->words[command->count++])
+			return -ENOMEM;
+	}
 	if (!list)
 		return 0;
 	if (!json_is_array(list) || json_array_size(list) == 0 ||
@@ -96,9 +118,10 @@ int agent_config_parse(const char *text, size_t text_bytes, struct agent_config 
 		result = wrong(error, error_size, "bandwidth_bytes", "is no number");
 	else if (read_number(root, "quota_bytes", 0, 0, &config->quota_bytes) != 0)
 		result = wrong(error, error_size, "quota_bytes", "is no number");
-	else if (read_command(root, "monitor", &config->monitor) != 0)
+	else if (read_command(root, "monitor", NULL, 0, &config->monitor) != 0)
 		result = wrong(error, error_size, "monitor", "is no list of words");
-	else if (read_command(root, "disk", &config->disk) != 0)
+	else if (read_command(root, "disk", usual_disk, sizeof(usual_disk) / sizeof(usual_disk[0]),
+			      &config->disk) != 0)
 		result = wrong(error, error_size, "disk", "is no list of words");
 	json_decref(root);
 	if (result != 0)

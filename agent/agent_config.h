@@ -27,8 +27,7 @@ struct agent_config {
 	uint64_t quota_bytes;	      /* for the company's guests, 0: what the disk has */
 	bool personal;		      /* the user's own agent: no server, no enrolment */
 	struct agent_command monitor; /* runs a guest; ends when the guest does */
-	struct agent_command
-	    disk; /* serves one disk on a socket; empty: the monitor gets the file */
+	struct agent_command disk;    /* serves one disk on a socket */
 };
 
 /**

@@ -18,6 +18,7 @@
 #include "agent_log.h"
 #include "agent_personal.h"
 #include "agent_work.h"
+#include "arrival.h"
 #include "durable_file.h"
 #include "trust/strict_json.h"
 
@@ -99,6 +100,8 @@ static int list_guest(void *context, const struct agent_guest_row *row)
 {
 	struct request *request = context;
 	struct agent *agent = request->agent;
+	struct arrival_progress progress;
+	struct arrival *arrival;
 	struct agent_disk_row disk;
 	json_t *entry;
 	bool runs;
@@ -113,7 +116,17 @@ static int list_guest(void *context, const struct agent_guest_row *row)
 								     : "stopped",
 		      "release", (json_int_t)row->current, "previous", (json_int_t)row->previous,
 		      "wanted", (json_int_t)row->wanted, "held_back", row->held_back);
-	if (strcmp(agent->progress.guest, row->name) == 0 && agent->progress.total_bytes > 0) {
+	arrival = arrival_find(agent, row->name, 0);
+	if (arrival) {
+		arrival_progress(arrival, &progress);
+		json_object_set_new(entry, "arriving_bytes",
+				    json_integer((json_int_t)progress.done_bytes));
+		json_object_set_new(entry, "total_bytes",
+				    json_integer((json_int_t)progress.total_bytes));
+		if (progress.error[0])
+			json_object_set_new(entry, "waits_for", json_string(progress.error));
+	} else if (strcmp(agent->progress.guest, row->name) == 0 &&
+		   agent->progress.total_bytes > 0) {
 		json_object_set_new(entry, "arriving_bytes",
 				    json_integer((json_int_t)agent->progress.done_bytes));
 		json_object_set_new(entry, "total_bytes",

@@ -1,4 +1,4 @@
-/* The disks of guests and their keys: see agent_disks.h. Installing is in agent_install.c. */
+/* The disks of guests and their keys: see agent_disks.h. Bringing releases is in agent_install.c. */
 #include "agent_disks.h"
 
 #include <errno.h>
@@ -6,19 +6,22 @@
 #include <ftw.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent_keys.h"
 #include "agent_log.h"
+#include "arrival.h"
 #include "durable_file.h"
+#include "store/collect.h"
 #include "trust/strict_json.h"
 
-#define USER_DISK_BYTES (64ull << 30) /* sparse: what is not written takes no space */
+#define USER_DISK_SIZE "64G" /* sparse: what is not written takes no space */
 
-static void release_path(const struct agent *agent, const char *image, uint64_t release,
-			 const char *name, char path[AGENT_PATH_MAX])
+void agent_disks_release_path(const struct agent *agent, const char *image, uint64_t release,
+			      const char *name, char path[AGENT_PATH_MAX])
 {
 	char part[AGENT_NAME_MAX + 64];
 
@@ -26,21 +29,48 @@ static void release_path(const struct agent *agent, const char *image, uint64_t 
 	agent_path(agent, part, path);
 }
 
-static void guest_path(const struct agent *agent, const char *guest, const char *name,
-		       char path[AGENT_PATH_MAX])
+void agent_disks_state(const struct agent *agent, const char *guest, char path[AGENT_PATH_MAX])
 {
-	char part[AGENT_NAME_MAX + 64];
+	char part[AGENT_NAME_MAX + 16];
 
-	snprintf(part, sizeof(part), "guests/%s/%s", guest, name);
+	snprintf(part, sizeof(part), "guests/%s", guest);
 	agent_path(agent, part, path);
 }
 
-bool agent_disks_installed(const struct agent *agent, const char *image, uint64_t release)
+int agent_disks_feed(const struct agent *agent, const char *image, uint64_t release,
+		     char path[AGENT_PATH_MAX])
+{
+	int length = snprintf(path, AGENT_PATH_MAX, "%s.guests/%s/feed-%llu", agent->config.control,
+			      image, (unsigned long long)release);
+
+	return length < AGENT_PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+bool agent_disks_complete(const struct agent *agent, const char *image, uint64_t release)
 {
 	char path[AGENT_PATH_MAX];
 
-	release_path(agent, image, release, "complete", path);
+	agent_disks_release_path(agent, image, release, "complete", path);
 	return access(path, F_OK) == 0;
+}
+
+bool agent_disks_ready(const struct agent *agent, const char *image, uint64_t release,
+		       char version[AGENT_VERSION_TEXT])
+{
+	char path[AGENT_PATH_MAX];
+	unsigned char *text = NULL;
+	uint8_t id[VERSION_ID_BYTES];
+	size_t size;
+	bool ready;
+
+	agent_disks_release_path(agent, image, release, "ready", path);
+	if (durable_file_read(path, AGENT_VERSION_TEXT, &text, &size) != 0)
+		return false;
+	ready = size == AGENT_VERSION_TEXT - 1 && store_unhex((const char *)text, id, sizeof(id)) == 0;
+	if (ready && version)
+		memcpy(version, text, AGENT_VERSION_TEXT);
+	free(text);
+	return ready;
 }
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
@@ -48,37 +78,140 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 	return remove(path);
 }
 
+static int remove_tree(const char *path)
+{
+	return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+int agent_disks_remove_layer(const char *path)
+{
+	char map[AGENT_PATH_MAX + 8];
+
+	snprintf(map, sizeof(map), "%s/map", path);
+	if (unlink(map) != 0 && errno != ENOENT && errno != ENOTDIR)
+		return -errno;
+	if (access(path, F_OK) == 0)
+		durable_file_sync_directory(map);
+	return remove_tree(path);
+}
+
+/** A layer of a guest that belongs to a version: "overlay" or "arrived" (backends/served.h). */
+static void version_layer(const struct agent *agent, const char *guest, const char *kind,
+			  const char *version, char path[AGENT_PATH_MAX])
+{
+	char part[AGENT_NAME_MAX + 64];
+
+	snprintf(part, sizeof(part), "guests/%s/%s-%.32s", guest, kind, version);
+	agent_path(agent, part, path);
+}
+
+struct same_version {
+	struct agent *agent;
+	uint64_t release; /* the one to be removed */
+	const char *image, *version;
+	bool found;
+};
+
+static void look_at_release(struct same_version *same, uint64_t release)
+{
+	char other[AGENT_VERSION_TEXT];
+
+	if (release != 0 && release != same->release &&
+	    agent_disks_ready(same->agent, same->image, release, other))
+		same->found |= strcmp(other, same->version) == 0;
+}
+
+/** Whether another release that this PC keeps is the same version. */
+static bool is_shared(struct agent *agent, const char *image, uint64_t release, const char *version)
+{
+	struct same_version same = {agent, release, image, version, false};
+	struct agent_guest_row row;
+
+	if (agent_database_guest_get(agent->database, image, &row) != 0)
+		return false;
+	look_at_release(&same, row.current);
+	look_at_release(&same, row.previous);
+	look_at_release(&same, row.wanted);
+	return same.found;
+}
+
+/** Gives back frames that no version uses any more. */
+static int remove_version(struct agent *agent, const char *image, const char *version)
+{
+	char path[AGENT_PATH_MAX], part[AGENT_NAME_MAX + 32];
+	struct problem problem = {.line = ""};
+	struct collect_result collected;
+	uint8_t id[VERSION_ID_BYTES];
+	struct store *store;
+	int result;
+
+	snprintf(part, sizeof(part), "images/%s/store", image);
+	agent_path(agent, part, path);
+	store_unhex(version, id, sizeof(id));
+	result = store_open(path, false, &store, &problem);
+	if (result != 0)
+		return agent_fail(agent, result, "%s: %.250s", image, problem.line);
+	result = store_remove_version(store, id, &problem);
+	if (result == 0 || result == -ENOENT)
+		result = collect_run(store, true, &collected, &problem);
+	store_close(store);
+	return result == 0 ? 0 : agent_fail(agent, result, "%s: %.250s", image, problem.line);
+}
+
 int agent_disks_remove(struct agent *agent, const char *image, uint64_t release)
 {
-	char path[AGENT_PATH_MAX];
+	char path[AGENT_PATH_MAX], version[AGENT_VERSION_TEXT];
+	bool ready = agent_disks_ready(agent, image, release, version);
+	struct arrival *arrival = arrival_find(agent, image, release);
+	int result = 0;
 
-	/* First what says that it is whole: a crash leaves a part that is taken for none. */
-	release_path(agent, image, release, "complete", path);
+	if (arrival)
+		arrival_close(arrival);
+	/* First what says that it can start: a crash leaves a part that is taken for none. */
+	agent_disks_release_path(agent, image, release, "ready", path);
 	if (unlink(path) != 0 && errno != ENOENT)
 		return agent_fail(agent, -errno, "%s: %s", path, strerror(errno));
 	durable_file_sync_directory(path);
-	release_path(agent, image, release, "", path);
+	if (ready && !is_shared(agent, image, release, version)) {
+		version_layer(agent, image, "overlay", version, path);
+		result = agent_disks_remove_layer(path);
+		version_layer(agent, image, "arrived", version, path);
+		result = result ? result : agent_disks_remove_layer(path);
+		if (result != 0)
+			return agent_fail(agent, result, "%s: %s", path, strerror(-result));
+		result = remove_version(agent, image, version);
+	}
+	agent_disks_release_path(agent, image, release, "", path);
 	path[strlen(path) - 1] = '\0';
-	if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
-		return agent_fail(agent, -errno, "%s: %s", path, strerror(errno));
-	agent_log(AGENT_INFO, "release.removed", "s:s, s:I", "image", image, "release",
-		  (json_int_t)release);
-	return 0;
+	if (result == 0 && (result = remove_tree(path)) != 0)
+		agent_fail(agent, result, "%s: %s", path, strerror(-result));
+	if (result == 0)
+		agent_log(AGENT_INFO, "release.removed", "s:s, s:I", "image", image, "release",
+			  (json_int_t)release);
+	return result;
 }
 
 void agent_disks_discard_overlay(struct agent *agent, const char *guest, uint64_t release)
 {
-	char path[AGENT_PATH_MAX];
+	char path[AGENT_PATH_MAX], version[AGENT_VERSION_TEXT];
+	int result;
 
-	release_path(agent, guest, release, "overlay", path);
-	if (unlink(path) != 0 && errno != ENOENT)
+	if (!agent_disks_ready(agent, guest, release, version))
+		return;
+	version_layer(agent, guest, "overlay", version, path);
+	result = agent_disks_remove_layer(path);
+	if (result != 0)
 		agent_log(AGENT_ERROR, "overlay.kept", "s:s, s:s", "path", path, "reason",
-			  strerror(errno));
+			  strerror(-result));
 }
 
-void agent_disks_user_path(const struct agent *agent, const char *guest, char path[AGENT_PATH_MAX])
+bool agent_disks_has_user(const struct agent *agent, const char *guest)
 {
-	guest_path(agent, guest, "user.disk", path);
+	char part[AGENT_NAME_MAX + 32], path[AGENT_PATH_MAX];
+
+	snprintf(part, sizeof(part), "guests/%s/user/map", guest);
+	agent_path(agent, part, path);
+	return access(path, F_OK) == 0;
 }
 
 void agent_disks_user_key(const struct agent_disk_row *row, char name[2 * AGENT_DISK_MAX])
@@ -139,19 +272,28 @@ static int key_out(struct agent *agent, const char *guest, const char *name, boo
 	return result;
 }
 
-static int make_user_disk(const char *path)
+/** The version, where its frames are, and who brings those that are missing. */
+static int describe_version(struct agent *agent, const struct agent_guest_row *guest,
+			    struct agent_disk *disk, char error[AGENT_ERROR_MAX])
 {
-	int file, result = 0;
+	char part[AGENT_NAME_MAX + 32];
+	int result = 0;
 
-	if (access(path, F_OK) == 0)
-		return 0;
-	file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (file < 0)
-		return -errno;
-	if (ftruncate(file, (off_t)USER_DISK_BYTES) != 0 || fsync(file) != 0)
-		result = -errno;
-	close(file);
-	return result ? result : durable_file_sync_directory(path);
+	if (!agent_disks_ready(agent, guest->name, guest->current, disk->version)) {
+		snprintf(error, AGENT_ERROR_MAX, "%s: release %llu is not on this PC", guest->name,
+			 (unsigned long long)guest->current);
+		return -ENOENT;
+	}
+	snprintf(part, sizeof(part), "images/%s/store", guest->name);
+	agent_path(agent, part, disk->store);
+	if (!agent_disks_complete(agent, guest->name, guest->current))
+		result = agent_disks_feed(agent, guest->name, guest->current, disk->feed);
+	agent_disks_release_path(agent, guest->name, guest->current, "trace", disk->trace);
+	if (access(disk->trace, F_OK) != 0)
+		disk->trace[0] = '\0';
+	if (agent->effective.values[POLICY_PERSISTENCE].number == 1)
+		agent_disks_discard_overlay(agent, guest->name, guest->current);
+	return result;
 }
 
 static int open_company(struct agent *agent, const struct agent_guest_row *guest,
@@ -162,14 +304,16 @@ static int open_company(struct agent *agent, const struct agent_guest_row *guest
 	int result = agent_disks_user_row(agent, guest->name, &row, error);
 
 	if (result == 0)
-		result = key_out(agent, guest->name, "image", false, false, disks[0].key, error);
+		result = describe_version(agent, guest, &disks[0], error);
+	if (result == 0)
+		result = key_out(agent, guest->name, "image", false, false, disks[0].domain_key, error);
+	if (result == 0)
+		result = key_out(agent, guest->name, "system", true, false, disks[0].key, error);
 	if (result == 0)
 		result = key_out(agent, guest->name, row.disk, true, false, disks[1].key, error);
 	/* The one that charges the start comes last: after the last start of a lease no other key would come out. */
 	if (result == 0)
 		result = key_out(agent, guest->name, "identity", true, true, identity, error);
-	release_path(agent, guest->name, guest->current, "disk", disks[0].path);
-	release_path(agent, guest->name, guest->current, "overlay", disks[0].overlay);
 	return result;
 }
 
@@ -183,7 +327,7 @@ static int open_personal(struct agent *agent, const struct agent_guest_row *gues
 		result = key_out(agent, guest->name, "system", false, false, disks[0].key, error);
 	if (result == 0)
 		result = key_out(agent, guest->name, "user", false, false, disks[1].key, error);
-	guest_path(agent, guest->name, "system.disk", disks[0].path);
+	disks[0].layer = "system";
 	return result;
 }
 
@@ -191,25 +335,21 @@ int agent_disks_open(struct agent *agent, const struct agent_guest_row *guest,
 		     struct agent_disk disks[2], unsigned char identity[32],
 		     char error[AGENT_ERROR_MAX])
 {
-	char directory[AGENT_PATH_MAX];
 	int result;
 
 	memset(disks, 0, 2 * sizeof(disks[0]));
 	disks[0].kind = "system";
-	disks[1].kind = "user";
-	result = agent->config.personal ? open_personal(agent, guest, disks, identity, error)
-					: open_company(agent, guest, disks, identity, error);
-	if (result == 0) {
-		guest_path(agent, guest->name, "", directory);
-		directory[strlen(directory) - 1] = '\0';
-		guest_path(agent, guest->name, "user.disk", disks[1].path);
-		result = durable_file_make_directory(directory, 0700);
-		if (result == 0)
-			result = make_user_disk(disks[1].path);
-		if (result != 0)
-			snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", disks[1].path,
-				 strerror(-result));
-	}
+	disks[0].layer = disks[0].size = "";
+	disks[1].kind = disks[1].layer = "user";
+	disks[1].size = USER_DISK_SIZE;
+	agent_disks_state(agent, guest->name, disks[0].state);
+	agent_disks_state(agent, guest->name, disks[1].state);
+	result = durable_file_make_directory(disks[0].state, 0700);
+	if (result != 0)
+		snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", disks[0].state, strerror(-result));
+	else
+		result = agent->config.personal ? open_personal(agent, guest, disks, identity, error)
+						: open_company(agent, guest, disks, identity, error);
 	if (result != 0)
 		agent_disks_forget(disks, identity);
 	return result;
@@ -217,8 +357,10 @@ int agent_disks_open(struct agent *agent, const struct agent_guest_row *guest,
 
 void agent_disks_forget(struct agent_disk disks[2], unsigned char identity[32])
 {
-	sodium_memzero(disks[0].key, sizeof(disks[0].key));
-	sodium_memzero(disks[1].key, sizeof(disks[1].key));
+	for (int i = 0; i < 2; i++) {
+		sodium_memzero(disks[i].key, sizeof(disks[i].key));
+		sodium_memzero(disks[i].domain_key, sizeof(disks[i].domain_key));
+	}
 	sodium_memzero(identity, 32);
 }
 

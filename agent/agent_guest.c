@@ -1,6 +1,6 @@
 /*
- * Guests as processes: a server for each disk where one is configured, then the monitor. Keys reach
- * a disk's server through an inherited memory file, never by command line, environment or disk.
+ * Guests as processes: a server for each disk, then the monitor. Keys reach a disk's server through
+ * inherited memory files, never by command line, environment or disk.
  */
 #include "agent_guest.h"
 
@@ -24,8 +24,15 @@
 #include "identity.h"
 
 #define STOP_SECONDS 30 /* from asking to killing */
-#define KEY_FILE     3	/* number at which a disk's server finds its key */
 #define SOCKET_TRIES 200
+
+/* Numbers at which a disk's server finds its keys. */
+enum { KEY_FILE = 3, DOMAIN_KEY_FILE = 4, KEY_FILES = 2, FIRST_FREE_FILE = 10 };
+
+/** Keys of one program; NULL: none at that number. */
+struct spawn_keys {
+	const unsigned char *keys[KEY_FILES];
+};
 
 struct agent_running *agent_guest_running(struct agent *agent, const char *name)
 {
@@ -35,52 +42,70 @@ struct agent_running *agent_guest_running(struct agent *agent, const char *name)
 	return NULL;
 }
 
-/** Runs a program; `key` (32 bytes or NULL) becomes its descriptor 3. Returns its process or
- * negative errno. */
+/** A sealed memory file with a key. Returns its descriptor or negative errno. */
+static int key_file(const unsigned char key[32])
+{
+	int made = memfd_create("key", MFD_CLOEXEC | MFD_ALLOW_SEALING), file = -1, result = 0;
+
+	if (made < 0)
+		return -errno;
+	if (write(made, key, 32) != 32 || lseek(made, 0, SEEK_SET) != 0 ||
+	    fcntl(made, F_ADD_SEALS,
+		  F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
+		result = -errno;
+	/* Out of the way of the numbers it is given to. */
+	if (result == 0 && (file = fcntl(made, F_DUPFD_CLOEXEC, FIRST_FREE_FILE)) < 0)
+		result = -errno;
+	close(made);
+	return result ? result : file;
+}
+
+/** The child's side: its descriptors, then the program. */
+static void become(char *const words[], int log_file, const int files[KEY_FILES])
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	dup2(null, 0);
+	dup2(log_file >= 0 ? log_file : null, 1);
+	dup2(log_file >= 0 ? log_file : null, 2);
+	for (int i = 0; i < KEY_FILES; i++)
+		if (files[i] >= 0 && dup2(files[i], KEY_FILE + i) < 0)
+			_exit(126);
+	execvp(words[0], words);
+	dprintf(2, "%s: %s\n", words[0], strerror(errno));
+	_exit(127);
+}
+
+/** Runs a program with keys at KEY_FILE and on. Returns its process or negative errno. */
 static pid_t spawn(const struct agent_command *command, const struct agent_value *values,
-		   const char *log, const unsigned char *key)
+		   const char *log, const struct spawn_keys *keys)
 {
 	char **words = agent_config_fill(command, values);
-	int key_file = -1, log_file;
-	pid_t child;
+	int files[KEY_FILES] = {-1, -1}, log_file;
+	pid_t child = 0;
 
 	if (!words)
 		return -errno;
 	log_file = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (key) {
-		key_file = memfd_create("key", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		if (key_file < 0 || write(key_file, key, 32) != 32 ||
-		    lseek(key_file, 0, SEEK_SET) != 0 ||
-		    fcntl(key_file, F_ADD_SEALS,
-			  F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
-			child = -errno;
-			goto out;
-		}
+	for (int i = 0; keys && child == 0 && i < KEY_FILES; i++) {
+		if (!keys->keys[i])
+			continue;
+		files[i] = key_file(keys->keys[i]);
+		child = files[i] < 0 ? files[i] : 0;
 	}
-	child = fork();
-	if (child < 0)
-		child = -errno;
 	if (child == 0) {
-		sigset_t none;
-		int null = open("/dev/null", O_RDONLY);
-
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		dup2(null, 0);
-		dup2(log_file >= 0 ? log_file : null, 1);
-		dup2(log_file >= 0 ? log_file : null, 2);
-		if (key_file >= 0 && dup2(key_file, KEY_FILE) < 0)
-			_exit(126);
-		if (key_file == KEY_FILE)
-			fcntl(KEY_FILE, F_SETFD, 0);
-		execvp(words[0], words);
-		dprintf(2, "%s: %s\n", words[0], strerror(errno));
-		_exit(127);
+		child = fork();
+		if (child == 0)
+			become(words, log_file, files);
+		child = child < 0 ? -errno : child;
 	}
-out:
-	if (key_file >= 0)
-		close(key_file);
+	for (int i = 0; i < KEY_FILES; i++)
+		if (files[i] >= 0)
+			close(files[i]);
 	if (log_file >= 0)
 		close(log_file);
 	agent_config_free_words(words);
@@ -109,30 +134,51 @@ static void kill_one(pid_t *process)
 	*process = 0;
 }
 
+/** Waits until nobody reads the resting disk of a guest that starts: a backup goes on from the
+ * running guest. */
+static int end_rest(struct agent *agent, const char *guest, char error[AGENT_ERROR_MAX])
+{
+	while (strcmp(agent->resting, guest) == 0 && !agent->resting_to_be_replaced) {
+		__atomic_store_n(&agent->rest_is_over, true, __ATOMIC_RELAXED);
+		pthread_cond_wait(&agent->worked, &agent->lock);
+	}
+	__atomic_store_n(&agent->rest_is_over, false, __ATOMIC_RELAXED);
+	if (strcmp(agent->resting, guest) != 0)
+		return 0;
+	snprintf(error, AGENT_ERROR_MAX, "%s: its disk is being restored; start it then", guest);
+	return -EBUSY;
+}
+
 static int start_disk(struct agent *agent, struct agent_running *running, int number,
 		      const struct agent_disk *disk, char target[AGENT_PATH_MAX],
 		      char error[AGENT_ERROR_MAX])
 {
-	char log[AGENT_PATH_MAX + 16];
+	const struct spawn_keys keys = {{disk->key, disk->store[0] ? disk->domain_key : NULL}};
+	char log[AGENT_PATH_MAX + 16], control[AGENT_PATH_MAX + 16];
 	int result;
 
-	if (agent->config.disk.count == 0) {
-		snprintf(target, AGENT_PATH_MAX, "%s", disk->path);
-		return 0;
-	}
 	if (snprintf(target, AGENT_PATH_MAX, "%s/%s", running->directory, disk->kind) >=
 	    AGENT_PATH_MAX)
 		return -ENAMETOOLONG;
-	snprintf(log, sizeof(log), "%.*s.log", AGENT_PATH_MAX - 1, target);
+	snprintf(log, sizeof(log), "%s.log", target);
+	snprintf(control, sizeof(control), "%s.control", target);
 	unlink(target);
-	running->disks[number] = spawn(&agent->config.disk,
-				       (const struct agent_value[]){{"kind", disk->kind},
-								    {"path", disk->path},
-								    {"overlay", disk->overlay},
-								    {"socket", target},
-								    {"key", "/proc/self/fd/3"},
-								    {NULL, NULL}},
-				       log, disk->key);
+	running->disks[number] = spawn(
+	    &agent->config.disk,
+	    (const struct agent_value[]){{"kind", disk->kind},
+					 {"state", disk->state},
+					 {"key", "/proc/self/fd/3"},
+					 {"store", disk->store},
+					 {"domain_key", disk->store[0] ? "/proc/self/fd/4" : ""},
+					 {"version", disk->version},
+					 {"feed", disk->feed},
+					 {"trace", disk->trace},
+					 {"layer", disk->layer},
+					 {"size", disk->size},
+					 {"socket", target},
+					 {"control", control},
+					 {NULL, NULL}},
+	    log, &keys);
 	result = running->disks[number] < 0 ? running->disks[number]
 					    : wait_for_socket(target, running->disks[number]);
 	if (result != 0) {
@@ -140,7 +186,10 @@ static int start_disk(struct agent *agent, struct agent_running *running, int nu
 			running->disks[number] = 0;
 		snprintf(error, AGENT_ERROR_MAX, "%s: its %s disk cannot be served: %s; see %.130s",
 			 running->name, disk->kind,
-			 result == -ESRCH ? "the program ended" : strerror(-result), log);
+			 result == -EINVAL  ? "\"disk\" names a %{...} that does not exist"
+			 : result == -ESRCH ? "the program ended"
+					    : strerror(-result),
+			 log);
 	}
 	return result;
 }
@@ -280,6 +329,8 @@ int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ER
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", config, strerror(-result));
 	if (result == 0)
+		result = end_rest(agent, name, error);
+	if (result == 0)
 		result = start_disk(agent, running, 0, &disks[0], system, error);
 	if (result == 0)
 		result = start_disk(agent, running, 1, &disks[1], user, error);
@@ -363,16 +414,29 @@ void agent_guest_reap(struct agent *agent)
 	}
 }
 
+/**
+ * Whether a guest changes over to what is wanted. A release that can start is enough where there is
+ * none that could instead, or where policy wants the new one at once; otherwise the old one, which
+ * needs no line to the server, serves until the new one is complete.
+ */
+static bool may_switch(const struct agent *agent, const struct agent_guest_row *guest)
+{
+	bool at_once = agent->effective.values[POLICY_UPDATE_MODE].number == 2;
+
+	if (guest->wanted == 0 || guest->wanted == guest->current ||
+	    (guest->held_back && guest->held_release == guest->wanted) ||
+	    !agent_disks_ready(agent, guest->name, guest->wanted, NULL))
+		return false;
+	return agent_disks_complete(agent, guest->name, guest->wanted) || at_once ||
+	       !agent_disks_complete(agent, guest->name, guest->current);
+}
+
 int agent_guest_switch(struct agent *agent, const char *name)
 {
 	struct agent_guest_row guest;
 
 	if (agent->config.personal || agent_guest_running(agent, name) ||
-	    agent_database_guest_get(agent->database, name, &guest) != 0)
-		return 0;
-	if (guest.wanted == 0 || guest.wanted == guest.current ||
-	    (guest.held_back && guest.held_release == guest.wanted) ||
-	    !agent_disks_installed(agent, name, guest.wanted))
+	    agent_database_guest_get(agent->database, name, &guest) != 0 || !may_switch(agent, &guest))
 		return 0;
 	agent_log(AGENT_INFO, "guest.switched", "s:s, s:I, s:I", "guest", name, "from",
 		  (json_int_t)guest.current, "to", (json_int_t)guest.wanted);
@@ -391,7 +455,7 @@ int agent_guest_revert(struct agent *agent, const char *name, char error[AGENT_E
 		snprintf(error, AGENT_ERROR_MAX, "there is no guest '%.64s' on this PC", name);
 		return -ENOENT;
 	}
-	if (guest.previous == 0 || !agent_disks_installed(agent, name, guest.previous)) {
+	if (guest.previous == 0 || !agent_disks_ready(agent, name, guest.previous, NULL)) {
 		snprintf(error, AGENT_ERROR_MAX, "%s: no earlier release is kept on this PC", name);
 		return -ENOENT;
 	}

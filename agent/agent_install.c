@@ -1,7 +1,7 @@
 /*
- * Installing a release: the manifest that the signed catalogue names by its hash, then every block
- * that is not here, going on where an earlier try stopped; at last one file that says "complete".
- * The image's key is wrapped by the vault and never lies on the disk.
+ * Bringing a release: the manifest that the signed catalogue names by its hash, the map, the key;
+ * then a guest can start ("ready"), and the blocks follow (arrival.h) until "complete". The image's
+ * key is wrapped by the vault and never lies on the disk.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 #include "agent_disks.h"
+#include "agent_guest.h"
 #include "agent_keys.h"
 #include "agent_log.h"
+#include "arrival.h"
 #include "durable_file.h"
-#include "pack_source.h"
-#include "store/expand.h"
 #include "trust/strict_json.h"
 
 #define MANIFEST_MAX_BYTES (64u << 20)
@@ -27,18 +27,8 @@ struct installation {
 	const char *image;
 	const struct catalogue_release *release;
 	char directory[AGENT_PATH_MAX]; /* of this release */
-	struct store *store;		/* of the image's family */
 	char *envelope;
-	struct problem problem;
 };
-
-static int say_why(struct installation *installation, int result)
-{
-	return agent_fail(installation->agent, result, "%s: release %llu: %.200s",
-			  installation->image, (unsigned long long)installation->release->release,
-			  installation->problem.line[0] ? installation->problem.line
-							: strerror(-result));
-}
 
 /** Fetches the image's key once and leaves it to the vault; fails while the vault is locked. */
 static int have_key(struct installation *installation, unsigned char key[32])
@@ -118,149 +108,162 @@ static int have_manifest(struct installation *installation)
 	return result == 0 ? 0 : agent_fail(agent, result, "%s: %s", path, strerror(-result));
 }
 
-/** The catalogue's signature covers the manifest's bytes; its own must be of the same role all the
- * same. */
-static int verify(void *context, const struct dsse_envelope *envelope)
+static int make_directories(struct installation *installation, uint64_t release,
+			    char feed[AGENT_PATH_MAX])
 {
-	const struct agent *agent = context;
+	struct agent *agent = installation->agent;
+	char place[AGENT_PATH_MAX];
+	int result = agent_disks_feed(agent, installation->image, release, feed);
 
-	return roles_verify(&agent->memory.roles, ROLE_IMAGES, DSSE_TYPE_MANIFEST, envelope);
-}
-
-static int report(void *context, uint64_t done_bytes, uint64_t total_bytes)
-{
-	struct agent *agent = context;
-
-	pthread_mutex_lock(&agent->lock);
-	agent->progress.done_bytes = done_bytes;
-	agent->progress.total_bytes = total_bytes;
-	pthread_mutex_unlock(&agent->lock);
-	return agent->stopping;
-}
-
-/** Fetches what is missing; `id` gets the version. */
-static int fetch(struct installation *installation, uint8_t id[VERSION_ID_BYTES])
-{
-	const struct version_trust trust = {verify, installation->agent};
-	const struct fetch_options options = {.threads = 1,
-					      .progress = {report, installation->agent}};
-	size_t envelope_bytes = strlen(installation->envelope);
-	struct pack_source packs;
-	struct fetch_result totals;
-	struct fetch *fetch;
-	int result = pack_source_open(installation->agent, "/packs/", installation->envelope,
-				      envelope_bytes, &packs),
-	    closed;
-
-	if (result != 0)
-		return result;
-	result = fetch_open(installation->store, &packs.source, installation->envelope,
-			    envelope_bytes, &trust, &fetch, &installation->problem);
-	if (result == 0) {
-		memcpy(id, fetch_version_id(fetch), VERSION_ID_BYTES);
-		result = fetch_run(fetch, &options, &installation->problem);
-		fetch_totals(fetch, &totals);
-		closed = fetch_close(fetch);
-		result = result ? result : closed;
-		agent_log(AGENT_INFO, "release.fetched", "s:s, s:I, s:I, s:I", "image",
-			  installation->image, "release",
-			  (json_int_t)installation->release->release, "fetched_bytes",
-			  (json_int_t)totals.fetched_bytes, "requests",
-			  (json_int_t)totals.requests);
-	}
-	pack_source_close(&packs);
-	return result;
-}
-
-/** Writes the system disk out, for a monitor that is given plain files. */
-static int expand(struct installation *installation, const unsigned char key[32],
-		  const uint8_t id[VERSION_ID_BYTES])
-{
-	const struct expand_options options = {.threads = 1,
-					       .progress = {report, installation->agent}};
-	char path[AGENT_PATH_MAX + 16], arriving[AGENT_PATH_MAX + 24];
-	struct expand_result expanded;
-	struct domain domain;
-	int file, result = domain_open(key, &domain);
-
-	if (result != 0)
-		return result;
-	snprintf(path, sizeof(path), "%s/disk", installation->directory);
-	snprintf(arriving, sizeof(arriving), "%s.new", path);
-	file = open(arriving, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	result = file < 0 ? -errno
-			  : expand_version(installation->store, &domain, id, file, &options,
-					   &expanded, &installation->problem);
-	if (file >= 0)
-		close(file);
-	domain_forget(&domain);
-	if (result == 0 && rename(arriving, path) != 0)
-		result = -errno;
-	if (result != 0)
-		unlink(arriving);
-	return result;
-}
-
-static int open_store(struct installation *installation)
-{
-	char path[AGENT_PATH_MAX], part[AGENT_NAME_MAX + 64];
-	int result;
-
-	snprintf(part, sizeof(part), "images/%s/store", installation->image);
-	agent_path(installation->agent, part, path);
-	snprintf(part, sizeof(part), "images/%s/%llu", installation->image,
-		 (unsigned long long)installation->release->release);
-	agent_path(installation->agent, part, installation->directory);
-	result = durable_file_make_directory(installation->directory, 0700);
-	return result ? result
-		      : store_open(path, true, &installation->store, &installation->problem);
-}
-
-static int install(struct installation *installation)
-{
-	char path[AGENT_PATH_MAX + 16], hex[2 * VERSION_ID_BYTES + 1];
-	uint8_t id[VERSION_ID_BYTES];
-	unsigned char key[32];
-	int result = have_manifest(installation);
-
-	if (result != 0)
-		return result;
-	result = fetch(installation, id);
-	if (result != 0)
-		return say_why(installation, result);
-	/* The key needs a lease: blocks may arrive before one does, a disk may not. */
-	result = have_key(installation, key);
-	if (result != 0)
-		return result;
-	result = expand(installation, key, id);
-	sodium_memzero(key, sizeof(key));
-	store_hex(id, sizeof(id), hex);
-	snprintf(path, sizeof(path), "%s/complete", installation->directory);
+	agent_disks_release_path(agent, installation->image, release, "", installation->directory);
+	installation->directory[strlen(installation->directory) - 1] = '\0';
 	if (result == 0)
-		result = durable_file_write(path, hex, strlen(hex), 0600);
-	return result == 0 ? 0 : say_why(installation, result);
+		result = durable_file_make_directory(installation->directory, 0700);
+	if (result == 0) {
+		memcpy(place, feed, sizeof(place));
+		*strrchr(place, '/') = '\0';
+		result = durable_file_make_directory(place, 0700);
+	}
+	return result == 0 ? 0
+			   : agent_fail(agent, result, "%s: %s", installation->directory,
+					strerror(-result));
+}
+
+static int open_arrival(struct installation *installation, uint64_t release, const char *feed,
+			struct arrival **arrival)
+{
+	const struct arrival_request request = {.image = installation->image,
+						.release = release,
+						.directory = installation->directory,
+						.feed = feed,
+						.envelope = installation->envelope};
+
+	return arrival_open(installation->agent, &request, arrival);
+}
+
+/** From here on a guest can start. */
+static int make_ready(struct installation *installation, const struct arrival *arrival)
+{
+	char path[AGENT_PATH_MAX + 16], hex[AGENT_VERSION_TEXT];
+	unsigned char key[32];
+	/* The key needs a lease: blocks may arrive before one does, a start may not. */
+	int result = have_key(installation, key);
+
+	sodium_memzero(key, sizeof(key));
+	if (result != 0)
+		return result;
+	store_hex(arrival_version(arrival), VERSION_ID_BYTES, hex);
+	snprintf(path, sizeof(path), "%s/ready", installation->directory);
+	result = durable_file_write(path, hex, strlen(hex), 0600);
+	if (result != 0)
+		return agent_fail(installation->agent, result, "%s: %s", path, strerror(-result));
+	agent_log(AGENT_INFO, "release.ready", "s:s, s:I", "image", installation->image, "release",
+		  (json_int_t)arrival_release(arrival));
+	return 0;
+}
+
+static int begin(struct installation *installation)
+{
+	uint64_t release = installation->release->release;
+	char feed[AGENT_PATH_MAX];
+	struct arrival *arrival;
+	int result = make_directories(installation, release, feed), started;
+
+	if (result == 0)
+		result = have_manifest(installation);
+	if (result == 0)
+		result = open_arrival(installation, release, feed, &arrival);
+	if (result != 0)
+		return result;
+	if (!agent_disks_ready(installation->agent, installation->image, release, NULL))
+		result = make_ready(installation, arrival);
+	started = arrival_start(arrival);
+	return result ? result : started;
+}
+
+/** What keeps an arrival waiting is this round's trouble. */
+static int look_at(struct installation *installation, struct arrival *arrival)
+{
+	struct arrival_progress progress;
+	int result = 0;
+
+	if (!agent_disks_ready(installation->agent, installation->image, arrival_release(arrival),
+			       NULL)) {
+		agent_disks_release_path(installation->agent, installation->image,
+					 arrival_release(arrival), "", installation->directory);
+		installation->directory[strlen(installation->directory) - 1] = '\0';
+		result = make_ready(installation, arrival);
+	}
+	arrival_progress(arrival, &progress);
+	if (result == 0 && progress.error[0])
+		result = agent_fail(installation->agent, -EIO, "%.120s: release %llu: %.160s",
+				    installation->image,
+				    (unsigned long long)arrival_release(arrival), progress.error);
+	return result;
 }
 
 int agent_disks_install(struct agent *agent, const char *image,
 			const struct catalogue_release *release)
 {
 	struct installation installation = {.agent = agent, .image = image, .release = release};
+	struct arrival *arrival = arrival_find(agent, image, release->release);
 	int result;
 
-	pthread_mutex_lock(&agent->lock);
-	agent->progress = (struct agent_progress){.release = release->release};
-	snprintf(agent->progress.guest, sizeof(agent->progress.guest), "%s", image);
-	pthread_mutex_unlock(&agent->lock);
-	result = open_store(&installation);
-	result = result ? say_why(&installation, result) : install(&installation);
-	if (installation.store)
-		store_close(installation.store);
+	if (agent_disks_complete(agent, image, release->release) &&
+	    agent_disks_ready(agent, image, release->release, NULL))
+		return 0;
+	result = arrival ? look_at(&installation, arrival) : begin(&installation);
 	free(installation.envelope);
-	pthread_mutex_lock(&agent->lock);
-	memset(&agent->progress, 0, sizeof(agent->progress));
-	pthread_mutex_unlock(&agent->lock);
-	if (result == 0)
-		agent_log(AGENT_INFO, "release.installed", "s:s, s:I", "image", image, "release",
-			  (json_int_t)release->release);
 	return result;
+}
+
+int agent_disks_resume(struct agent *agent, const char *image, uint64_t release)
+{
+	struct installation installation = {.agent = agent, .image = image};
+	char path[AGENT_PATH_MAX], feed[AGENT_PATH_MAX];
+	struct arrival *arrival;
+	size_t size;
+	int result;
+
+	if (!agent_disks_ready(agent, image, release, NULL) ||
+	    agent_disks_complete(agent, image, release) || arrival_find(agent, image, release))
+		return 0;
+	result = make_directories(&installation, release, feed);
+	agent_disks_release_path(agent, image, release, "manifest", path);
+	if (result == 0) {
+		result = durable_file_read(path, MANIFEST_MAX_BYTES,
+					   (unsigned char **)&installation.envelope, &size);
+		if (result != 0)
+			agent_fail(agent, result, "%s: %s", path, strerror(-result));
+	}
+	if (result == 0)
+		result = open_arrival(&installation, release, feed, &arrival);
+	free(installation.envelope);
+	return result ? result : arrival_start(arrival);
+}
+
+/** Whether anybody needs the arrival: the state wants the release, or a guest runs on it. */
+static bool is_needed(struct agent *agent, const struct arrival *arrival)
+{
+	const char *image = arrival_image(arrival);
+	uint64_t release = arrival_release(arrival);
+	bool complete = agent_disks_complete(agent, image, release);
+	const struct agent_running *running;
+	struct agent_guest_row row;
+	bool needed;
+
+	pthread_mutex_lock(&agent->lock);
+	running = agent_guest_running(agent, image);
+	needed = running && running->release == release;
+	pthread_mutex_unlock(&agent->lock);
+	if (needed || agent_database_guest_get(agent->database, image, &row) != 0)
+		return needed;
+	return !complete && row.assigned && (row.wanted == release || row.current == release);
+}
+
+void agent_disks_settle(struct agent *agent)
+{
+	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
+		if (agent->arrivals[i] && !is_needed(agent, agent->arrivals[i]))
+			arrival_close(agent->arrivals[i]);
 }

@@ -6,7 +6,6 @@
  */
 #include "agent_personal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -16,12 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent_disks.h"
 #include "agent_guest.h"
 #include "agent_log.h"
 #include "agent_keys.h"
 #include "durable_file.h"
 #include "phrase.h"
 #include "portable.h"
+#include "served.h"
 #include "trust/strict_json.h"
 
 #define COPY_BYTES (1u << 20)
@@ -53,20 +54,27 @@ static int path_in(const char *directory, const char *name, char path[AGENT_PATH
 		   : -ENAMETOOLONG;
 }
 
-/** Removes a flat directory; a guest's has no other. */
+/* What a guest's folder holds, and how it is called in an exported file. */
+static const struct {
+	const char *folder, *file, *name;
+} parts[] = {{"system", "data", "system.data"},
+	     {"system", "map", "system.map"},
+	     {"user", "data", "user.data"},
+	     {"user", "map", "user.map"}};
+#define PART_COUNT (sizeof(parts) / sizeof(parts[0]))
+
+/** Removes a guest's folder; maps first, so that a crash leaves no disk. */
 static void remove_directory(const char *path)
 {
-	DIR *list = opendir(path);
-	struct dirent *entry;
+	char folder[AGENT_PATH_MAX];
 
-	while (list && (entry = readdir(list)))
-		if (entry->d_name[0] != '.')
-			unlinkat(dirfd(list), entry->d_name, 0);
-	if (list)
-		closedir(list);
-	rmdir(path);
+	for (size_t i = 0; i < PART_COUNT; i++)
+		if (path_in(path, parts[i].folder, folder) == 0)
+			agent_disks_remove_layer(folder);
+	agent_disks_remove_layer(path);
 }
 
+/** Keeps a key in the vault: `key`, or a fresh one. */
 static int seal_key(struct personal *personal, const char *name, const unsigned char *key)
 {
 	const struct agent_key_source source = {.key = key};
@@ -113,17 +121,29 @@ static int take_place(struct personal *personal)
 		   : complain(personal, result, agent_database_error(personal->agent->database));
 }
 
-/** Copies a disk's bytes, holes stay holes. */
-static int copy_sparse(int from, int to)
+/** One of the guest's keys, out of the vault. */
+static int take_key(struct personal *personal, const char *name, unsigned char key[32])
+{
+	char full[2 * AGENT_NAME_MAX], error[256] = "its key is missing";
+	struct agent_blob blob;
+	int result;
+
+	snprintf(full, sizeof(full), "%s/%s", personal->guest, name);
+	result = agent_database_key_get(personal->agent->database, full, &blob);
+	if (result == 0)
+		result = agent_keys_release(personal->agent->config.keyd, full, &blob, false, key,
+					    error);
+	return result == 0 ? 0 : complain(personal, result, error);
+}
+
+/** Copies what a file holds into a disk; what it does not hold stays zero. */
+static int copy_sparse(int from, off_t size, struct guestdisk *to)
 {
 	unsigned char *bytes = malloc(COPY_BYTES);
-	struct stat status;
 	off_t at = 0;
-	int result = !bytes							       ? -ENOMEM
-		     : fstat(from, &status) != 0 || ftruncate(to, status.st_size) != 0 ? -errno
-										       : 0;
+	int result = bytes ? 0 : -ENOMEM;
 
-	while (result == 0 && at < status.st_size) {
+	while (result == 0 && at < size) {
 		off_t data = lseek(from, at, SEEK_DATA);
 		ssize_t got;
 
@@ -131,50 +151,70 @@ static int copy_sparse(int from, int to)
 			result = errno == ENXIO ? 0 : -errno;
 			break;
 		}
-		at = data;
+		at = data - data % BLOCK_BYTES;
+		memset(bytes, 0, COPY_BYTES);
 		got = pread(from, bytes, COPY_BYTES, at);
 		if (got <= 0)
 			result = got < 0 ? -errno : -EIO;
-		else if (!sodium_is_zero(bytes, (size_t)got) &&
-			 pwrite(to, bytes, (size_t)got, at) != got)
-			result = -errno;
-		else
-			at += got;
+		else if (!sodium_is_zero(bytes, (size_t)got))
+			result = guestdisk_write(to, (uint64_t)at,
+						 ((uint64_t)got + BLOCK_BYTES - 1) / BLOCK_BYTES *
+						     BLOCK_BYTES,
+						 bytes);
+		at += got;
 	}
-	if (result == 0 && fsync(to) != 0)
-		result = -errno;
+	if (result == 0)
+		result = guestdisk_flush(to);
+	if (bytes)
+		sodium_memzero(bytes, COPY_BYTES);
 	free(bytes);
 	return result;
 }
 
+/** Makes the system disk out of the file the owner gave. */
+static int fill_system(struct personal *personal, const unsigned char key[32])
+{
+	struct served_options options = {
+	    .state = personal->aside, .key = key, .layer = "system", .stop_fd = -1};
+	struct problem problem = {.line = ""};
+	struct served *served;
+	struct stat status;
+	int result = fstat(personal->file, &status) != 0 ? -errno : 0, closed;
+
+	if (result == 0 && (!S_ISREG(status.st_mode) || status.st_size == 0))
+		return complain(personal, -EINVAL, "the disk to start from is no file with content");
+	options.layer_bytes = (uint64_t)status.st_size;
+	if (result == 0)
+		result = served_open(&options, &served, &problem);
+	if (result != 0)
+		return complain(personal, result, problem.line[0] ? problem.line : strerror(-result));
+	result = copy_sparse(personal->file, status.st_size, served_disk(served));
+	closed = served_close(served, &problem);
+	result = result ? result : closed;
+	return result == 0 ? 0 : complain(personal, result, strerror(-result));
+}
+
 static int create(struct personal *personal, json_t **answer)
 {
-	char path[AGENT_PATH_MAX];
-	int to = -1, result;
+	unsigned char key[32];
+	int result;
 
 	if (personal->file < 0)
 		return complain(personal, -EINVAL, "give the disk to start from (--disk FILE)");
-	if (personal->agent->config.disk.count > 0)
-		return complain(personal, -ENOTSUP,
-				"its disks are served by a program; make the guest by importing an "
-				"exported one");
 	result = must_not_exist(personal);
-	if (result == 0)
-		result = path_in(personal->aside, "system.disk", path);
-	if (result == 0 && (to = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
-		result = -errno;
-	if (result == 0)
-		result = copy_sparse(personal->file, to);
-	if (to >= 0)
-		close(to);
-	if (result != 0 && personal->error[0] == '\0')
-		complain(personal, result, strerror(-result));
 	for (size_t i = 0; result == 0 && i < KEY_COUNT; i++)
 		result = seal_key(personal, key_names[i], NULL);
 	if (result == 0)
+		result = take_key(personal, "system", key);
+	if (result == 0)
+		result = fill_system(personal, key);
+	sodium_memzero(key, sizeof(key));
+	if (result == 0)
 		result = take_place(personal);
-	if (result != 0)
+	if (result != 0) {
+		agent_database_key_delete(personal->agent->database, personal->guest);
 		remove_directory(personal->aside);
+	}
 	return result;
 }
 
@@ -195,39 +235,37 @@ static int must_be_stopped(struct personal *personal)
 /** The guest's keys in plain, for the encrypted file only. */
 static int gather_keys(struct personal *personal, json_t *keys)
 {
-	char full[2 * AGENT_NAME_MAX], error[256];
-
 	for (size_t i = 0; i < KEY_COUNT; i++) {
-		struct agent_blob blob;
 		unsigned char key[32];
-		int result;
+		int result = take_key(personal, key_names[i], key);
 
-		snprintf(full, sizeof(full), "%s/%s", personal->guest, key_names[i]);
-		result = agent_database_key_get(personal->agent->database, full, &blob);
-		if (result == 0)
-			result = agent_keys_release(personal->agent->config.keyd, full, &blob,
-						    false, key, error);
-		else
-			snprintf(error, sizeof(error), "its key is missing");
 		if (result != 0)
-			return complain(personal, result, error);
+			return result;
 		json_object_set_new(keys, key_names[i], strict_json_new_bytes(key, sizeof(key)));
 		sodium_memzero(key, sizeof(key));
 	}
 	return 0;
 }
 
+static int part_path(const char *directory, size_t part, char path[AGENT_PATH_MAX])
+{
+	return snprintf(path, AGENT_PATH_MAX, "%s/%s/%s", directory, parts[part].folder,
+			parts[part].file) < AGENT_PATH_MAX
+		   ? 0
+		   : -ENAMETOOLONG;
+}
+
 static int open_files(struct personal *personal, struct portable_file files[PORTABLE_FILES_MAX],
 		      size_t *count)
 {
-	static const char *const names[] = {"system.disk", "user.disk", "system.map", "user.map"};
 	char path[AGENT_PATH_MAX];
 
 	*count = 0;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (path_in(personal->directory, names[i], path) != 0)
+	for (size_t i = 0; i < PART_COUNT; i++) {
+		if (part_path(personal->directory, i, path) != 0)
 			return -ENAMETOOLONG;
-		files[*count] = (struct portable_file){names[i], open(path, O_RDONLY | O_CLOEXEC)};
+		files[*count] =
+		    (struct portable_file){parts[i].name, open(path, O_RDONLY | O_CLOEXEC)};
 		if (files[*count].file >= 0)
 			(*count)++;
 		else if (errno != ENOENT)
@@ -272,13 +310,24 @@ static int export_guest(struct personal *personal, json_t **answer)
 static int create_aside(void *context, const char *name)
 {
 	struct personal *personal = context;
-	char path[AGENT_PATH_MAX];
-	int file;
+	char path[AGENT_PATH_MAX], folder[AGENT_PATH_MAX];
+	int file, result;
 
-	if (path_in(personal->aside, name, path) != 0)
-		return -ENAMETOOLONG;
-	file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	return file >= 0 ? file : -errno;
+	/* Names come from the file: only those that a guest has. */
+	for (size_t i = 0; i < PART_COUNT; i++) {
+		if (strcmp(parts[i].name, name) != 0)
+			continue;
+		result = path_in(personal->aside, parts[i].folder, folder);
+		if (result == 0)
+			result = durable_file_make_directory(folder, 0700);
+		if (result == 0)
+			result = part_path(personal->aside, i, path);
+		if (result != 0)
+			return result;
+		file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		return file >= 0 ? file : -errno;
+	}
+	return -EBADMSG;
 }
 
 static int import_keys(struct personal *personal, const json_t *description)

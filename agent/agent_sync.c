@@ -22,6 +22,7 @@
 #include "agent_keys.h"
 #include "agent_log.h"
 #include "agent_work.h"
+#include "arrival.h"
 #include "trust/strict_json.h"
 
 #define VAULT_CHECK_SECONDS 60
@@ -36,14 +37,9 @@ static int tick(void *context)
 
 static int open_http(struct agent *agent)
 {
-	char ca[AGENT_PATH_MAX], certificate[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
-
 	if (agent->http)
 		return 0;
-	agent_path(agent, "ca.pem", ca);
-	agent_path(agent, "device.crt", certificate);
-	agent_path(agent, "device.key", key);
-	agent->http = agent_http_new(agent->server, ca, certificate, key);
+	agent->http = agent_http_to_server(agent);
 	if (!agent->http)
 		return -ENOMEM;
 	agent_http_set_tick(agent->http, tick, agent);
@@ -103,7 +99,8 @@ static int install(struct agent *agent, const struct state_guest *wanted)
 			       : -ENOMEM;
 
 	if (result == 0 && wanted->release > 0 &&
-	    !agent_disks_installed(agent, wanted->image, wanted->release)) {
+	    !(agent_disks_complete(agent, wanted->image, wanted->release) &&
+	      agent_disks_ready(agent, wanted->image, wanted->release, NULL))) {
 		result = memory_may_install(&agent->memory, agent->state, catalogue,
 					    wanted->release, (int64_t)time(NULL));
 		release = catalogue_find(catalogue, wanted->release);
@@ -128,13 +125,35 @@ static void stop_for_update(struct agent *agent, const char *name)
 	if (running && agent->effective.values[POLICY_UPDATE_MODE].number == 2 &&
 	    agent_database_guest_get(agent->database, name, &row) == 0 &&
 	    row.wanted != running->release && !row.held_back &&
-	    agent_disks_installed(agent, name, row.wanted))
+	    agent_disks_ready(agent, name, row.wanted, NULL))
 		agent_guest_stop(agent, name, false);
+}
+
+/** A release that a guest runs, or would, goes on arriving whether or not the server answers. */
+static int resume_one(void *context, const struct agent_guest_row *row)
+{
+	struct agent *agent = context;
+
+	if (row->assigned && row->current > 0 &&
+	    agent_disks_resume(agent, row->name, row->current) != 0)
+		agent_log(AGENT_WARNING, "arrival.failed", "s:s, s:s", "guest", row->name, "reason",
+			  agent->error);
+	return 0;
+}
+
+static void resume(struct agent *agent)
+{
+	if (!agent->config.personal)
+		agent_database_guests(agent->database, resume_one, agent);
 }
 
 static int reconcile(struct agent *agent)
 {
 	int result = 0;
+
+	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
+		if (agent->arrivals[i])
+			arrival_set_limit(agent->arrivals[i], bandwidth(agent));
 
 	for (size_t i = 0; i < agent->state->guest_count; i++) {
 		const struct state_guest *wanted = &agent->state->guests[i];
@@ -154,6 +173,7 @@ static int reconcile(struct agent *agent)
 	}
 	if (agent_database_guests(agent->database, unassign_if_gone, agent) != 0)
 		result = -EIO;
+	agent_disks_settle(agent);
 	return result;
 }
 
@@ -167,10 +187,10 @@ static int remove_old(void *context, const struct agent_guest_row *row)
 	if (row->previous == 0 || row->held_back || agent_now(agent) - row->switched < keep)
 		return 0;
 	changed.previous = 0;
-	pthread_mutex_lock(&agent->lock);
-	if (agent_database_guest_put(agent->database, &changed) == 0)
-		agent_disks_remove(agent, row->name, row->previous);
-	pthread_mutex_unlock(&agent->lock);
+	if (agent_database_guest_put(agent->database, &changed) == 0 &&
+	    agent_disks_remove(agent, row->name, row->previous) != 0)
+		agent_log(AGENT_WARNING, "release.kept", "s:s, s:s", "guest", row->name, "reason",
+			  agent->error);
 	return 0;
 }
 
@@ -289,8 +309,10 @@ int agent_sync_once(struct agent *agent)
 	restricted = agent->state->status == STATE_LOST || agent->state->status == STATE_REVOKED;
 	one = agent_commands_run(agent);
 	result = result ? result : one;
-	if (restricted)
+	if (restricted) {
+		arrival_close_all(agent);
 		return result;
+	}
 	one = agent_documents_lease(agent, false);
 	result = result ? result : one;
 	one = reconcile(agent);
@@ -340,6 +362,8 @@ void *agent_sync_run(void *context)
 	unsigned int failures = 0;
 	int64_t next = 0;
 
+	if (agent->enrolled)
+		resume(agent);
 	pthread_mutex_lock(&agent->lock);
 	while (!agent->stopping) {
 		struct timespec until = {.tv_sec = time(NULL) + VAULT_CHECK_SECONDS};
@@ -374,6 +398,7 @@ void *agent_sync_run(void *context)
 		}
 	}
 	pthread_mutex_unlock(&agent->lock);
+	arrival_close_all(agent);
 	agent_work_cancel(agent);
 	return NULL;
 }

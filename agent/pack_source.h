@@ -10,21 +10,36 @@
 #include "store/fetch.h"
 #include "store/manifest.h"
 
+#define PACK_SOURCE_CONNECTIONS_MAX 4
+
 struct pack_source {
 	struct agent *agent;
-	const char
-	    *prefix; /* path before the name: "/packs/" or "/api/v1/device/disks/DISK/packs/" */
+	char prefix[224]; /* path before the name: "/packs/" or "/api/v1/device/disks/DISK/packs/" */
 	struct manifest manifest;
-	pthread_mutex_t lock; /* one connection: requests take turns */
+	uint64_t limit; /* bytes a second of one connection; 0: none. May change at any time */
+	bool stop;	/* set by whoever wants transfers to end */
+
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t idle_again;
+	struct agent_http *idle[PACK_SOURCE_CONNECTIONS_MAX];
+	unsigned int idle_count, open_count, connections;
+	char error[AGENT_ERROR_MAX];
 	struct fetch_source source;
 };
 
-/** Opens a source for the packs of `envelope`'s manifest. Returns 0, -EBADMSG or -ENOMEM.
- * Signature: not checked here. */
+/**
+ * Opens a source for the packs of `envelope`'s manifest; signature: not checked here. It has up to
+ * `connections` of its own, opened when first needed: so many requests run at a time. Returns 0,
+ * -EBADMSG or -ENOMEM.
+ */
 int pack_source_open(struct agent *agent, const char *prefix, const char *envelope,
-		     size_t envelope_bytes, struct pack_source *source);
+		     size_t envelope_bytes, unsigned int connections, struct pack_source *source);
 
+/** Closes it; nobody reads any more. */
 void pack_source_close(struct pack_source *source);
+
+/** One line about the last failure; empty if there was none. */
+void pack_source_error(struct pack_source *source, char error[AGENT_ERROR_MAX]);
 
 /** The name of a pack at the server: 64 hexadecimal digits. */
 void pack_source_name(const struct manifest_pack *pack, char name[65]);

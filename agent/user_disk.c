@@ -4,10 +4,11 @@
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "agent_log.h"
 #include "durable_file.h"
-#include "store/publish.h"
 
 static void make_signer(const unsigned char key[32], struct signing_key *signer)
 {
@@ -66,15 +67,18 @@ int user_disk_verify(void *context, const struct dsse_envelope *envelope)
 
 static int report(void *context, uint64_t done_bytes, uint64_t total_bytes)
 {
-	return ((struct agent *)context)->stopping;
+	const struct agent *agent = context;
+
+	return agent->stopping || __atomic_load_n(&agent->rest_is_over, __ATOMIC_RELAXED);
 }
 
-int user_disk_publish(struct agent *agent, struct user_disk *disk, int file, const char *base,
+int user_disk_publish(struct agent *agent, struct user_disk *disk, struct disk_reader *reader,
 		      int64_t now, char version[65])
 {
-	uint8_t base_id[VERSION_ID_BYTES];
+	struct publish_source source = disk_reader_source(reader);
+	struct block_range *changes = NULL;
+	uint8_t base[VERSION_ID_BYTES];
 	struct problem problem = {.line = ""};
-	struct publish_source source;
 	struct publish_result published;
 	struct version_row row;
 	struct publish_options options = {.label = "backup",
@@ -82,18 +86,25 @@ int user_disk_publish(struct agent *agent, struct user_disk *disk, int file, con
 					  .threads = 1,
 					  .signer = {sign, disk},
 					  .progress = {report, agent}};
-	int result = publish_source_fd(file, &source);
+	int result = 0;
 
-	/* The version before may have gone with another store; then this one stands alone. */
-	if (result == 0 && *base && store_unhex(base, base_id, sizeof(base_id)) == 0 &&
-	    store_find_version(disk->store, base, &row, NULL) == 0)
-		options.base = base_id;
+	if (reader->base[0] && store_unhex(reader->base, base, sizeof(base)) == 0 &&
+	    store_find_version(disk->store, reader->base, &row, NULL) == 0) {
+		options.base = base;
+		result = disk_reader_changes(reader, &changes, &options.change_count);
+		options.changes = changes;
+	}
 	if (result == 0)
 		result = publish_version(disk->store, &disk->domain, &source, &options, &published,
 					 &problem);
+	free(changes);
 	if (result != 0)
 		return agent_fail(agent, result, "%.300s",
 				  problem.line[0] ? problem.line : strerror(-result));
 	store_hex(published.version, sizeof(published.version), version);
+	agent_log(AGENT_INFO, "backup.read", "s:s, s:I, s:I, s:I", "guest", reader->guest,
+		  "read_bytes", (json_int_t)published.read_bytes, "stored_bytes",
+		  (json_int_t)published.stored_bytes, "changed_runs",
+		  (json_int_t)options.change_count);
 	return 0;
 }

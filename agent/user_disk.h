@@ -7,6 +7,7 @@
 #define AGENT_USER_DISK_H
 
 #include "agent.h"
+#include "disk_reader.h"
 #include "store/store.h"
 
 struct user_disk {
@@ -23,9 +24,12 @@ int user_disk_open(struct agent *agent, const char *guest, const unsigned char k
 /** Closes it and forgets the secrets. */
 void user_disk_close(struct user_disk *disk);
 
-/** Makes a version of the disk in `file`, on top of `base` (hexadecimal; empty: none); `version`
- * gets its id, too. */
-int user_disk_publish(struct agent *agent, struct user_disk *disk, int file, const char *base,
+/**
+ * Makes a version of the frozen disk: only what changed since its base is read, or, where that is
+ * not in this store any more, all of it. `version` gets the id. -ECANCELED: the agent stops, or the
+ * guest of a resting disk starts.
+ */
+int user_disk_publish(struct agent *agent, struct user_disk *disk, struct disk_reader *reader,
 		      int64_t now, char version[65]);
 
 /** 0 if this disk's key signed the envelope; for fetching. */

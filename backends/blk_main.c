@@ -30,13 +30,16 @@ static const char usage[] =
 	"  --trace FILE       fetch in the order of this boot trace\n"
 	"  --record FILE      record a boot trace\n"
 	"  --no-background    fetch only what the guest reads\n"
-	"user disk (no --store):\n"
+	"one layer (no --store):\n"
+	"  --layer NAME       folder of the layer; default user\n"
 	"  --size BYTES       make the disk if there is none; K, M, G, T are powers of 1024\n"
+	"both:\n"
+	"  --control PATH     socket at which backups are read\n"
 	"  --queues N         1 to 16; default 1\n"
 	"  --serial TEXT      serial number that the guest sees\n";
 
 enum { OPT_SOCKET = 256, OPT_STATE, OPT_KEY, OPT_STORE, OPT_DOMAIN, OPT_VERSION, OPT_DROP, OPT_READ_ONLY, OPT_FEED, OPT_TRACE,
-       OPT_RECORD, OPT_NO_BACKGROUND, OPT_SIZE, OPT_QUEUES, OPT_SERIAL, OPT_HELP };
+       OPT_RECORD, OPT_NO_BACKGROUND, OPT_SIZE, OPT_LAYER, OPT_CONTROL, OPT_QUEUES, OPT_SERIAL, OPT_HELP };
 
 static const struct option options[] = {
 	{"socket", required_argument, NULL, OPT_SOCKET},
@@ -52,6 +55,8 @@ static const struct option options[] = {
 	{"record", required_argument, NULL, OPT_RECORD},
 	{"no-background", no_argument, NULL, OPT_NO_BACKGROUND},
 	{"size", required_argument, NULL, OPT_SIZE},
+	{"layer", required_argument, NULL, OPT_LAYER},
+	{"control", required_argument, NULL, OPT_CONTROL},
 	{"queues", required_argument, NULL, OPT_QUEUES},
 	{"serial", required_argument, NULL, OPT_SERIAL},
 	{"help", no_argument, NULL, OPT_HELP},
@@ -60,7 +65,7 @@ static const struct option options[] = {
 
 struct command_line {
 	struct served_options served;
-	const char *socket, *serial;
+	const char *socket, *serial, *key, *domain_key;
 	uint64_t queues;
 };
 
@@ -95,9 +100,9 @@ static int parse(int argc, char **argv, struct command_line *line)
 		switch (option) {
 		case OPT_SOCKET: line->socket = optarg; break;
 		case OPT_STATE: served->state = optarg; break;
-		case OPT_KEY: served->key = optarg; break;
+		case OPT_KEY: line->key = optarg; break;
 		case OPT_STORE: served->store = optarg; break;
-		case OPT_DOMAIN: served->domain_key = optarg; break;
+		case OPT_DOMAIN: line->domain_key = optarg; break;
 		case OPT_VERSION: served->version = optarg; break;
 		case OPT_DROP: served->drop_overlay = true; break;
 		case OPT_READ_ONLY: served->read_only = true; break;
@@ -105,9 +110,11 @@ static int parse(int argc, char **argv, struct command_line *line)
 		case OPT_TRACE: served->trace = optarg; break;
 		case OPT_RECORD: served->record = optarg; break;
 		case OPT_NO_BACKGROUND: served->no_background = true; break;
+		case OPT_LAYER: served->layer = optarg; break;
+		case OPT_CONTROL: served->control = optarg; break;
 		case OPT_SERIAL: line->serial = optarg; break;
 		case OPT_SIZE:
-			if (!number(optarg, DISK_BYTES_MAX, &served->user_bytes)) {
+			if (!number(optarg, DISK_BYTES_MAX, &served->layer_bytes)) {
 				fprintf(stderr, "bulkhead-blk: --size %s: is not a size up to 16T\n", optarg);
 				return 2;
 			}
@@ -123,8 +130,8 @@ static int parse(int argc, char **argv, struct command_line *line)
 		default: fputs(usage, stderr); return 2;
 		}
 	}
-	if (optind == argc && line->socket && served->state && served->key &&
-	    (!served->store || (served->domain_key && served->version)))
+	if (optind == argc && line->socket && served->state && line->key &&
+	    (!served->store || (line->domain_key && served->version)))
 		return -1;
 	fputs(usage, stderr);
 	return 2;
@@ -155,6 +162,25 @@ static int stop_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/** Opens the disk with the keys in the files, which are forgotten at once. */
+static int open_disk(struct command_line *line, struct served **served, struct problem *problem)
+{
+	uint8_t key[SERVED_KEY_BYTES], domain_key[SERVED_KEY_BYTES];
+	int error = served_read_key(line->key, key, problem);
+
+	line->served.key = key;
+	if (!error && line->domain_key) {
+		error = served_read_key(line->domain_key, domain_key, problem);
+		line->served.domain_key = domain_key;
+	}
+	if (!error)
+		error = served_open(&line->served, served, problem);
+	explicit_bzero(key, sizeof(key));
+	explicit_bzero(domain_key, sizeof(domain_key));
+	line->served.key = line->served.domain_key = NULL;
+	return error;
+}
+
 int main(int argc, char **argv)
 {
 	struct command_line line = {.queues = 1, .serial = "bulkhead"};
@@ -175,7 +201,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bulkhead-blk: signals: %s\n", strerror(errno));
 		return 1;
 	}
-	error = served_open(&line.served, &served, &problem);
+	line.served.stop_fd = stop;
+	error = open_disk(&line, &served, &problem);
 	if (error) {
 		fprintf(stderr, "bulkhead-blk: %s\n", problem.line);
 		return 1;

@@ -3,7 +3,7 @@
  * that one puts the frame into the store both share. The backend so needs no network, the other no key.
  *
  * Question: 16 bytes salt of the pack, 4 bytes number of the frame, 4 bytes 1 if someone waits for it, else 0.
- * Answer: 4 bytes: 0, or a negative errno. Integers are little-endian. One question at a time on a connection.
+ * Answer: 4 bytes: 0, or a negative errno (-EAGAIN: not now, ask again). Integers are little-endian. One question at a time on a connection.
  */
 #ifndef BULKHEAD_BACKENDS_FEED_H
 #define BULKHEAD_BACKENDS_FEED_H

@@ -14,7 +14,8 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
-static struct served_options options;
+static struct served_options options = {.stop_fd = -1};
+static const char *key_file, *domain_key_file;
 static struct served *served;
 
 static int text_option(const char *key, const char *value)
@@ -23,10 +24,11 @@ static int text_option(const char *key, const char *value)
 		const char *key;
 		const char **to;
 		bool path;
-	} texts[] = {{"state", &options.state, true},	{"key", &options.key, true},
-		     {"store", &options.store, true},	{"domain-key", &options.domain_key, true},
+	} texts[] = {{"state", &options.state, true},	{"key", &key_file, true},
+		     {"store", &options.store, true},	{"domain-key", &domain_key_file, true},
 		     {"version", &options.version, false}, {"trace", &options.trace, true},
-		     {"feed", &options.feed, true}};
+		     {"feed", &options.feed, true},	{"layer", &options.layer, false},
+		     {"control", &options.control, true}};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		if (strcmp(texts[i].key, key) != 0)
@@ -50,7 +52,7 @@ static int plugin_config(const char *key, const char *value)
 	}
 	if (strcmp(key, "size") == 0) {
 		size = nbdkit_parse_size(value);
-		options.user_bytes = size > 0 ? (uint64_t)size : 0;
+		options.layer_bytes = size > 0 ? (uint64_t)size : 0;
 		return size > 0 ? 0 : -1;
 	}
 	if (strcmp(key, "drop-overlay") == 0 || strcmp(key, "background") == 0) {
@@ -68,7 +70,7 @@ static int plugin_config(const char *key, const char *value)
 
 static int plugin_config_complete(void)
 {
-	if (options.state && options.key && (!options.store || (options.domain_key && options.version)))
+	if (options.state && key_file && (!options.store || (domain_key_file && options.version)))
 		return 0;
 	nbdkit_error("state= and key= are needed, and with store= also domain-key= and version=");
 	return -1;
@@ -77,12 +79,23 @@ static int plugin_config_complete(void)
 /** After the fork, so that threads live in the process that serves. */
 static int plugin_after_fork(void)
 {
+	uint8_t key[SERVED_KEY_BYTES], domain_key[SERVED_KEY_BYTES];
 	struct problem problem = {""};
+	int error = served_read_key(key_file, key, &problem);
 
-	if (served_open(&options, &served, &problem) == 0)
-		return 0;
-	nbdkit_error("%s", problem.line);
-	return -1;
+	options.key = key;
+	if (!error && domain_key_file) {
+		error = served_read_key(domain_key_file, domain_key, &problem);
+		options.domain_key = domain_key;
+	}
+	if (!error)
+		error = served_open(&options, &served, &problem);
+	explicit_bzero(key, sizeof(key));
+	explicit_bzero(domain_key, sizeof(domain_key));
+	options.key = options.domain_key = NULL;
+	if (error)
+		nbdkit_error("%s", problem.line);
+	return error ? -1 : 0;
 }
 
 static void plugin_cleanup(void)
@@ -159,7 +172,7 @@ static struct nbdkit_plugin plugin = {
 	.config_complete = plugin_config_complete,
 	.config_help = "state=DIR          (required) folder of the guest's layers\n"
 		       "key=FILE           (required) 32 bytes from which the layers' keys are made\n"
-		       "store=DIR          store that has the version; without it: a user disk\n"
+		       "store=DIR          store that has the version; without it: a disk that is one layer\n"
 		       "domain-key=FILE    key of the version's domain\n"
 		       "version=V          id, beginning of an id, or label\n"
 		       "feed=PATH          socket at which missing frames are asked for\n"
@@ -167,7 +180,9 @@ static struct nbdkit_plugin plugin = {
 		       "background=BOOL    bring the whole version, not only what is read (default true)\n"
 		       "trace=FILE         bring it in the order of this boot trace\n"
 		       "record=FILE        record a boot trace\n"
-		       "size=SIZE          make a user disk of this size if there is none",
+		       "layer=NAME         without store=: folder of the layer (default user)\n"
+		       "size=SIZE          make it in this size if there is none\n"
+		       "control=PATH       socket at which backups are read",
 	.after_fork = plugin_after_fork,
 	.cleanup = plugin_cleanup,
 	.open = plugin_open,

@@ -1,9 +1,11 @@
 /* A served disk's parts; see served.h. */
 #include "served.h"
+#include "control.h"
 #include "feed.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,8 @@
 
 #define TRACE_BYTES_MAX (64u << 20)
 #define FOLDER_BYTES	80
+#define FEED_PAUSE_MS	250
+#define FEED_TRIES_UNTOLD 480 /* two minutes */
 
 struct served {
 	struct guestdisk disk;
@@ -26,41 +30,42 @@ struct served {
 	struct version_trace trace;
 	struct layer *top;
 	struct feed *feed;
+	struct control *control;
+	int stop_fd;
 	const char *record;
 };
 
-static int read_key(const char *path, uint8_t key[32], struct problem *problem)
+int served_read_key(const char *path, uint8_t key[SERVED_KEY_BYTES], struct problem *problem)
 {
-	uint8_t bytes[33];
+	uint8_t bytes[SERVED_KEY_BYTES + 1];
 	ssize_t length;
 	int fd;
 
-	if (!path)
-		return problem_set(problem, -EINVAL, "a key file is needed");
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return problem_errno(problem, -errno, "%s", path);
 	length = read(fd, bytes, sizeof(bytes));
 	close(fd);
-	if (length != 32)
-		return problem_set(problem, -EINVAL, "%s: is no key; a key file has exactly 32 bytes", path);
-	memcpy(key, bytes, 32);
+	if (length == SERVED_KEY_BYTES)
+		memcpy(key, bytes, SERVED_KEY_BYTES);
 	OPENSSL_cleanse(bytes, sizeof(bytes));
-	return 0;
+	return length == SERVED_KEY_BYTES
+		       ? 0
+		       : problem_set(problem, -EINVAL, "%s: is no key; a key file has exactly %u bytes", path,
+				     SERVED_KEY_BYTES);
 }
 
 /** The key of one layer: no two have the same. */
-static int layer_key(const struct served_options *options, const char *folder, uint8_t key[LAYER_KEY_BYTES],
+static int layer_key(const struct served_options *options, const char *label, uint8_t key[LAYER_KEY_BYTES],
 		     struct problem *problem)
 {
-	uint8_t root[32];
 	unsigned int length = 0;
-	int error = read_key(options->key, root, problem);
 
-	if (!error && !HMAC(EVP_sha256(), root, sizeof(root), (const uint8_t *)folder, strlen(folder), key, &length))
-		error = problem_errno(problem, -EIO, "no key for %s", folder);
-	OPENSSL_cleanse(root, sizeof(root));
-	return error;
+	if (!options->key)
+		return problem_set(problem, -EINVAL, "a key is needed");
+	if (!HMAC(EVP_sha256(), options->key, SERVED_KEY_BYTES, (const uint8_t *)label, strlen(label), key, &length))
+		return problem_errno(problem, -EIO, "no key for %s", label);
+	return 0;
 }
 
 static void drop_layer(struct store_files *files, const char *folder)
@@ -76,11 +81,11 @@ static void drop_layer(struct store_files *files, const char *folder)
 }
 
 /** Opens a writable layer, making it if @create_blocks is not 0 and there is none. */
-static int open_top(struct served *served, const struct served_options *options, const char *folder,
+static int open_top(struct served *served, const struct served_options *options, const char *folder, const char *label,
 		    uint64_t create_blocks, struct problem *problem)
 {
 	uint8_t key[LAYER_KEY_BYTES];
-	int error = layer_key(options, folder, key, problem);
+	int error = layer_key(options, label, key, problem);
 
 	if (!error) {
 		error = layer_open(served->state, folder, key, &served->top, create_blocks ? NULL : problem);
@@ -118,22 +123,44 @@ static int load_trace(struct served *served, const char *path, uint64_t blocks, 
 	return error;
 }
 
+/** Waits a moment. False: this disk is to stop, or has waited long enough where nobody could tell it to. */
+static bool may_ask_again(const struct served *served, unsigned int tries)
+{
+	struct pollfd stop = {.fd = served->stop_fd, .events = POLLIN};
+
+	if (poll(&stop, served->stop_fd >= 0, FEED_PAUSE_MS) != 0)
+		return false;
+	return served->stop_fd >= 0 || tries < FEED_TRIES_UNTOLD;
+}
+
+/**
+ * Asks for a frame. Who waits for one waits as long as the line is down: a guest whose read fails takes its file system
+ * for broken. What nobody waits for is asked for later.
+ */
 static int ask_feed(void *context, const struct image_frame *frame, bool urgent)
 {
-	return feed_ask(context, &frame->address, urgent);
+	const struct served *served = context;
+	int error;
+
+	for (unsigned int tries = 0;; tries++) {
+		error = feed_ask(served->feed, &frame->address, urgent);
+		/* The agent starts anew, or has no line to the server. */
+		if (error == -ENOENT || error == -ECONNREFUSED || error == -EPIPE)
+			error = -EAGAIN;
+		if (error != -EAGAIN || !urgent || !may_ask_again(served, tries))
+			return error;
+	}
 }
 
 static int open_version(struct served *served, const struct served_options *options, char id[2 * VERSION_ID_BYTES + 1],
 			struct problem *problem)
 {
-	uint8_t key[LAYER_KEY_BYTES], domain_key[DOMAIN_KEY_BYTES];
+	uint8_t key[LAYER_KEY_BYTES];
 	char folder[FOLDER_BYTES];
 	struct version_row row;
-	int error = read_key(options->domain_key, domain_key, problem);
+	int error = options->domain_key ? domain_open(options->domain_key, &served->domain)
+					: problem_set(problem, -EINVAL, "the key of the version's domain is needed");
 
-	if (!error)
-		error = domain_open(domain_key, &served->domain);
-	OPENSSL_cleanse(domain_key, sizeof(domain_key));
 	if (!error)
 		error = store_open(options->store, false, &served->store, problem);
 	if (!error)
@@ -158,7 +185,7 @@ static int open_version(struct served *served, const struct served_options *opti
 		.folder = folder,
 		.key = key,
 		.fetch = options->feed ? ask_feed : NULL,
-		.context = served->feed,
+		.context = served,
 		.trace = options->trace ? &served->trace : NULL,
 		.background = !options->no_background,
 	};
@@ -186,15 +213,17 @@ static int open_system_disk(struct served *served, const struct served_options *
 	if (options->drop_overlay)
 		drop_layer(served->state, folder);
 	if (!options->read_only)
-		error = open_top(served, options, folder, (bytes + BLOCK_BYTES - 1) / BLOCK_BYTES, problem);
+		error = open_top(served, options, folder, folder, (bytes + BLOCK_BYTES - 1) / BLOCK_BYTES, problem);
 	base = guestdisk_version(served->version);
 	return error ? error : guestdisk_make(&served->disk, served->top, &base, bytes);
 }
 
-static int open_user_disk(struct served *served, const struct served_options *options, struct problem *problem)
+static int open_one_layer(struct served *served, const struct served_options *options, struct problem *problem)
 {
-	uint64_t blocks = (options->user_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
-	int error = open_top(served, options, "user", blocks, problem);
+	uint64_t blocks = (options->layer_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
+	const char *folder = options->layer ? options->layer : "user";
+	int error = open_top(served, options, folder, options->layer_label ? options->layer_label : folder, blocks,
+			     problem);
 
 	if (error)
 		return error;
@@ -208,14 +237,17 @@ int served_open(const struct served_options *options, struct served **opened, st
 
 	if (!served)
 		return problem_errno(problem, -ENOMEM, "the disk cannot be opened");
+	served->stop_fd = options->stop_fd;
 	error = options->state ? store_files_open(options->state, true, &served->state) : -EINVAL;
 	if (error)
 		problem_errno(problem, error, "%s", options->state ? options->state : "a folder for the state is needed");
 	else if (options->store)
 		error = open_system_disk(served, options, problem);
 	else
-		error = open_user_disk(served, options, problem);
+		error = open_one_layer(served, options, problem);
 	served->disk_made = !error;
+	if (!error && options->control)
+		error = control_start(options->control, served_layer(served), served_version(served), &served->control);
 	if (error) {
 		problem_errno(problem, error, "the disk cannot be opened");
 		served_close(served, NULL);
@@ -240,6 +272,7 @@ int served_close(struct served *served, struct problem *problem)
 {
 	int error = 0, trace_error = 0;
 
+	control_stop(served->control);
 	if (served->disk_made)
 		guestdisk_release(&served->disk);
 	if (served->top)
@@ -264,4 +297,14 @@ int served_close(struct served *served, struct problem *problem)
 struct guestdisk *served_disk(struct served *served)
 {
 	return &served->disk;
+}
+
+struct layer *served_layer(struct served *served)
+{
+	return served->top;
+}
+
+struct version *served_version(struct served *served)
+{
+	return served->version;
 }

@@ -79,6 +79,8 @@ uint64_t layer_data_blocks(struct layer *layer);
 int layer_backup_begin(struct layer *layer, struct problem *problem);
 /** The next run of changed blocks from @from on; false if there is none. *@state: data or zero. */
 bool layer_backup_next(struct layer *layer, uint64_t from, uint64_t *first, uint64_t *count, enum block_state *state);
+/** The next run of blocks from @from on that had data at begin, changed or not; false if there is none. */
+bool layer_backup_next_data(struct layer *layer, uint64_t from, uint64_t *first, uint64_t *count);
 /** Reads blocks as they were at begin; blocks that were absent or zero read as zeros. */
 int layer_backup_read(struct layer *layer, uint64_t first, uint64_t count, void *buffer);
 int layer_backup_end(struct layer *layer, bool acknowledged);

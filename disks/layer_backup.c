@@ -105,6 +105,11 @@ bool layer_backup_next(struct layer *layer, uint64_t from, uint64_t *first, uint
 	return true;
 }
 
+bool layer_backup_next_data(struct layer *layer, uint64_t from, uint64_t *first, uint64_t *count)
+{
+	return layer->snapshot_data && blockmap_next(&layer->map, layer->snapshot_data, from, first, count);
+}
+
 int layer_backup_read(struct layer *layer, uint64_t first, uint64_t count, void *buffer)
 {
 	struct layer_cipher *cipher;

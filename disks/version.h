@@ -27,7 +27,7 @@ struct version_options {
 	const uint8_t *key;	   /**< LAYER_KEY_BYTES, of that layer alone */
 	/**
 	 * Brings a frame that is not in the store into it. Called by several threads. May be NULL: then such blocks
-	 * cannot be read. Returns 0 or a negative errno.
+	 * cannot be read. Returns 0 or a negative errno; -EAGAIN, if not urgent: not yet, it will be asked for again.
 	 */
 	int (*fetch)(void *context, const struct image_frame *frame, bool urgent);
 	void *context;

@@ -14,10 +14,10 @@ static bool stopped(const struct version *version)
 	return __atomic_load_n(&version->stop, __ATOMIC_RELAXED);
 }
 
+static const struct timespec moment = {.tv_nsec = 1000000}, while_frames_travel = {.tv_nsec = 50000000};
+
 static void let_others_go_first(const struct version *version)
 {
-	static const struct timespec moment = {.tv_nsec = 1000000};
-
 	while (__atomic_load_n(&version->urgent, __ATOMIC_RELAXED) && !stopped(version))
 		nanosleep(&moment, NULL);
 }
@@ -33,6 +33,12 @@ static int bring_run(struct version *version, uint64_t first, uint64_t count, ui
 			now = count;
 		let_others_go_first(version);
 		error = version_bring(version, first, now, false);
+		if (error == -EAGAIN) {
+			/* No window is held meanwhile, so that who needs this one can ask for it urgently. */
+			nanosleep(&while_frames_travel, NULL);
+			error = 0;
+			continue;
+		}
 		*since_flush += now;
 		if (!error && *since_flush >= FLUSH_BLOCKS) {
 			*since_flush = 0;

@@ -269,6 +269,17 @@ static int make_list(struct transfer *transfer)
 	return 0;
 }
 
+/* Whether someone who waited for this frame has fetched it meanwhile. */
+static bool is_here(struct fetch *fetch, const struct wanted *wanted)
+{
+	bool here;
+
+	pthread_mutex_lock(&fetch->lock);
+	here = bitmap_get(fetch->packs[wanted->pack].present, wanted->number);
+	pthread_mutex_unlock(&fetch->lock);
+	return here;
+}
+
 /* Takes neighbours from the list, as far as one request goes. */
 static size_t take_range(struct transfer *transfer, size_t *first, uint32_t *bytes)
 {
@@ -285,6 +296,13 @@ static size_t take_range(struct transfer *transfer, size_t *first, uint32_t *byt
 		uint32_t stored =
 		    fetch->packs[wanted->pack].table.entries[wanted->number].stored_bytes;
 
+		if (is_here(fetch, wanted)) {
+			transfer->done_bytes += stored;
+			if (count)
+				break;
+			*first = ++transfer->next;
+			continue;
+		}
 		if (count && (wanted->pack != transfer->wanted[*first].pack ||
 			      wanted->offset != transfer->wanted[*first].offset + *bytes ||
 			      *bytes + stored > limit))
@@ -400,34 +418,55 @@ int fetch_run(struct fetch *fetch, const struct fetch_options *options, struct p
 	return error;
 }
 
+static struct fetch_pack *find_pack(struct fetch *fetch, const struct frame_address *address)
+{
+	for (uint32_t p = 0; p < fetch->manifest.pack_count; p++)
+		if (!memcmp(fetch->packs[p].table.salt, address->salt, SALT_BYTES))
+			return address->number < fetch->packs[p].table.frame_count
+				   ? &fetch->packs[p]
+				   : NULL;
+	return NULL;
+}
+
+enum fetch_state fetch_frame_state(struct fetch *fetch, const struct frame_address *address)
+{
+	const struct fetch_pack *pack = find_pack(fetch, address);
+	enum fetch_state state = FETCH_ABSENT;
+
+	pthread_mutex_lock(&fetch->lock);
+	if (pack && bitmap_get(pack->present, address->number))
+		state = bitmap_get(pack->fresh, address->number) ? FETCH_FRESH : FETCH_DURABLE;
+	pthread_mutex_unlock(&fetch->lock);
+	return state;
+}
+
 int fetch_frame(struct fetch *fetch, const struct frame_address *address)
 {
-	for (uint32_t p = 0; p < fetch->manifest.pack_count; p++) {
-		struct fetch_pack *pack = &fetch->packs[p];
-		const struct pack_entry *entry;
-		uint8_t *buffer;
-		bool here;
-		int error;
+	struct fetch_pack *pack = find_pack(fetch, address);
+	enum fetch_state state = fetch_frame_state(fetch, address);
+	const struct pack_entry *entry;
+	uint8_t *buffer;
+	int error;
 
-		if (memcmp(pack->table.salt, address->salt, SALT_BYTES))
-			continue;
-		if (address->number >= pack->table.frame_count)
-			return -EINVAL;
-		pthread_mutex_lock(&fetch->lock);
-		here = bitmap_get(pack->present, address->number) &&
-		       !bitmap_get(pack->fresh, address->number);
-		pthread_mutex_unlock(&fetch->lock);
-		if (here)
+	if (!pack)
+		return -EINVAL;
+	if (state == FETCH_DURABLE) {
+		/* A checkpoint that runs may still fail: only after it is this certain. */
+		pthread_mutex_lock(&fetch->checkpoint_lock);
+		state = fetch_frame_state(fetch, address);
+		pthread_mutex_unlock(&fetch->checkpoint_lock);
+		if (state == FETCH_DURABLE)
 			return 0;
-		entry = &pack->table.entries[address->number];
-		buffer = malloc(entry->stored_bytes);
-		if (!buffer)
-			return -ENOMEM;
-		error = fetch_ask(fetch, address->salt, entry->offset, entry->stored_bytes, buffer);
-		if (!error)
-			error = put_frame(fetch, p, address->number, buffer);
-		free(buffer);
-		return error ? error : fetch_checkpoint(fetch);
 	}
-	return -EINVAL;
+	if (state == FETCH_FRESH)
+		return fetch_checkpoint(fetch);
+	entry = &pack->table.entries[address->number];
+	buffer = malloc(entry->stored_bytes);
+	if (!buffer)
+		return -ENOMEM;
+	error = fetch_ask(fetch, address->salt, entry->offset, entry->stored_bytes, buffer);
+	if (!error)
+		error = put_frame(fetch, (uint32_t)(pack - fetch->packs), address->number, buffer);
+	free(buffer);
+	return error ? error : fetch_checkpoint(fetch);
 }

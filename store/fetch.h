@@ -70,6 +70,16 @@ void fetch_missing(struct fetch *fetch, uint64_t *bytes, uint64_t *frames);
  */
 int fetch_run(struct fetch *fetch, const struct fetch_options *options, struct problem *problem);
 
+/** How far one frame is. */
+enum fetch_state {
+	FETCH_ABSENT,
+	FETCH_FRESH,   /* here; no checkpoint has made it visible to others yet */
+	FETCH_DURABLE, /* here, and seen by whoever opens the store */
+};
+
+/** Says it; a frame that the version does not have is absent. Threads may call this at any time. */
+enum fetch_state fetch_frame_state(struct fetch *fetch, const struct frame_address *address);
+
 /** Fetches one frame now, for someone who waits for it. Threads may call this during fetch_run(). */
 int fetch_frame(struct fetch *fetch, const struct frame_address *address);
 

@@ -2,7 +2,7 @@
 vault and (if wanted) an emulated TPM whose state lies outside what a thief of the disk can copy.
 
 A guest is a small program that stays until it is told to end: what an agent does with guests does not depend on what
-runs in them.
+runs in them. Its disks are served over NBD by the product's plugin; a test that plays the guest reads and writes there.
 """
 import json
 import os
@@ -17,6 +17,8 @@ import sys
 import tempfile
 import threading
 import time
+
+from nbd import Nbd
 
 BUILD = os.environ.get("BULKHEAD_BUILD", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build"))
 PATIENCE = 60
@@ -77,7 +79,15 @@ def run(*command, env=None, stdin="", ok=True):
 def program(name):
     return os.path.join(BUILD, {"bulkhead": "cli/bulkhead", "bulkhead-server": "server/bulkhead-server",
                                 "bulkhead-agent": "agent/bulkhead-agent",
-                                "bulkhead-keyd": "agent/bulkhead-keyd"}[name])
+                                "bulkhead-keyd": "agent/bulkhead-keyd", "bulkhead-blk": "backends/bulkhead-blk",
+                                "bulkhead.so": "backends/bulkhead.so"}[name])
+
+
+def nbd_disk():
+    """The agent's "disk" command that serves a guest's disks over NBD."""
+    return ["nbdkit", "--foreground", "--unix", "%{socket}", program("bulkhead.so"), "state=%{state}", "key=%{key}",
+            "control=%{control}", "store=%{store}?", "domain-key=%{domain_key}?", "version=%{version}?", "feed=%{feed}?",
+            "trace=%{trace}?", "layer=%{layer}?", "size=%{size}?"]
 
 
 class Company:
@@ -161,7 +171,7 @@ class PC:
         self.data = os.path.join(self.directory, "data")
         self.config = os.path.join(self.directory, "agent.json")
         config = {"data": self.data, "keyd": self.keyd_socket, "control": self.socket, "poll_seconds": poll,
-                  "personal": personal,
+                  "personal": personal, "disk": nbd_disk(),
                   "monitor": ["sh", "-c", "trap 'exit 0' TERM; echo \"$0 $1\" > %{directory}/started; "
                               "while :; do sleep 0.1; done", "%{name}", "%{release}"]}
         config.update(extra or {})
@@ -189,12 +199,37 @@ class PC:
     def guests(self):
         return {g["name"]: g for g in json.loads(self.command("guest", "list", "--json"))}
 
+    def disk(self, guest, kind="user"):
+        """A running guest's disk, as the guest sees it."""
+        return Nbd(os.path.join(self.run_directory, "agent.guests", guest, kind))
+
+    def start(self, guest):
+        self.command("guest", "start", guest)
+        wait_for("the guest", lambda: self.guests()[guest]["state"] == "running")
+
+    def end(self, guest):
+        self.command("guest", "stop", guest)
+        wait_for("the guest's end", lambda: self.guests()[guest]["state"] == "stopped")
+
+    def read(self, guest, offset, size, kind="user"):
+        disk = self.disk(guest, kind)
+        data = disk.read(offset, size)
+        disk.close()
+        return data
+
+    def write(self, guest, marks):
+        """Writes pieces of data into a running guest's user disk, as the guest would."""
+        disk = self.disk(guest)
+        for offset, data in marks:
+            disk.write(offset, data)
+        disk.flush()
+        disk.close()
+
     def stop(self):
         self.agent.stop()
         self.keyd.stop()
         if self.tpm:
             self.tpm.stop()
-
 
     def restart_agent(self):
         self.agent.stop()

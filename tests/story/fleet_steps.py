@@ -42,9 +42,12 @@ def _allocated(path):
     return os.stat(path).st_blocks * 512
 
 
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(read, size):
+    """Of a disk that `read(offset, size)` gives piece by piece."""
+    digest = hashlib.sha256()
+    for offset in range(0, size, 1 << 20):
+        digest.update(read(offset, min(1 << 20, size - offset)))
+    return digest.digest()
 
 
 def _publish(version, say):
@@ -65,9 +68,18 @@ def _arrived(version, disk, say):
     before = _received()
     path = os.path.join(Fleet.pc.data, "images", "work", str(version))
     wait_for(f"version {version} on the PC", lambda: os.path.exists(os.path.join(path, "complete")), ARRIVAL_SECONDS)
-    if _digest(os.path.join(path, "disk")) != _digest(disk):
-        raise Failed(f"version {version} arrived, but is not what was published: {path}/disk")
     moved = _received() - before
+    wait_for(f"the switch to version {version}", lambda: Fleet.pc.guests()["work"]["release"] == version,
+             ARRIVAL_SECONDS)
+    # Compared as the guest sees it: on the PC itself the disk is ciphertext.
+    Fleet.pc.start("work")
+    seen, size = Fleet.pc.disk("work", "system"), os.path.getsize(disk)
+    with open(disk, "rb") as published:
+        if seen.size != size or _digest(seen.read, size) != _digest(lambda at, count: os.pread(published.fileno(), count, at),
+                                                                    size):
+            raise Failed(f"version {version} arrived, but is not what was published")
+    seen.close()
+    Fleet.pc.end("work")
     say(f"version {version} arrived: {moved:,} bytes moved for {_allocated(disk):,} bytes of disk, equal to the last bit")
     return moved
 

@@ -20,7 +20,8 @@
 
 struct fixture {
 	struct testing_store testing;
-	char state[96], key[96], store[96], domain_key[96], trace[96];
+	char state[96], key_path[96], store[96], domain_key_path[96], trace[96];
+	uint8_t key[SERVED_KEY_BYTES], domain_key[SERVED_KEY_BYTES];
 	struct served_options options;
 };
 
@@ -32,15 +33,18 @@ static int setup(void **state)
 	testing_store_make(&fixture->testing);
 	folder = fixture->testing.folder;
 	snprintf(fixture->state, sizeof(fixture->state), "%s/state", folder);
-	snprintf(fixture->key, sizeof(fixture->key), "%s/key", folder);
+	snprintf(fixture->key_path, sizeof(fixture->key_path), "%s/key", folder);
 	snprintf(fixture->store, sizeof(fixture->store), "%s/store", folder);
-	snprintf(fixture->domain_key, sizeof(fixture->domain_key), "%s/domain.key", folder);
+	snprintf(fixture->domain_key_path, sizeof(fixture->domain_key_path), "%s/domain.key", folder);
 	snprintf(fixture->trace, sizeof(fixture->trace), "%s/trace", folder);
+	assert_int_equal(served_read_key(fixture->key_path, fixture->key, NULL), 0);
+	assert_int_equal(served_read_key(fixture->domain_key_path, fixture->domain_key, NULL), 0);
 	fixture->options = (struct served_options){.state = fixture->state,
 						   .key = fixture->key,
 						   .store = fixture->store,
 						   .domain_key = fixture->domain_key,
 						   .version = "work 1",
+						   .stop_fd = -1,
 						   .no_background = true};
 	*state = fixture;
 	return 0;
@@ -214,13 +218,13 @@ static void a_user_disk_is_made_once_and_kept(void **state)
 	uint8_t sector[SECTOR_BYTES] = "hello", got[SECTOR_BYTES];
 
 	assert_true(served_open(&options, &served, &problem) < 0);
-	options.user_bytes = 10 << 20;
+	options.layer_bytes = 10 << 20;
 	served = open_served(&options);
 	assert_int_equal(guestdisk_read(served_disk(served), (10 << 20) - SECTOR_BYTES, SECTOR_BYTES, got), 0);
 	assert_int_equal(got[0], 0);
 	assert_int_equal(guestdisk_write(served_disk(served), 512, SECTOR_BYTES, sector), 0);
 	assert_int_equal(served_close(served, NULL), 0);
-	options.user_bytes = 0;
+	options.layer_bytes = 0;
 	served = open_served(&options);
 	assert_int_equal(guestdisk_read(served_disk(served), 512, SECTOR_BYTES, got), 0);
 	assert_memory_equal(got, sector, sizeof(sector));
