@@ -33,6 +33,15 @@ int agent_fail(struct agent *agent, int result, const char *format, ...)
 	return result;
 }
 
+uint64_t agent_bandwidth(const struct agent *agent)
+{
+	uint64_t policy = (uint64_t)agent->effective.values[POLICY_BANDWIDTH_KIB].number * 1024;
+
+	if (policy == 0 || agent->config.bandwidth_bytes == 0)
+		return policy + agent->config.bandwidth_bytes;
+	return policy < agent->config.bandwidth_bytes ? policy : agent->config.bandwidth_bytes;
+}
+
 struct agent_http *agent_http_to_server(const struct agent *agent)
 {
 	char ca[AGENT_PATH_MAX], certificate[AGENT_PATH_MAX], key[AGENT_PATH_MAX];

@@ -86,6 +86,10 @@ void agent_close(struct agent *agent);
 /** Seconds since 1970, never before what the server has signed. */
 int64_t agent_now(const struct agent *agent);
 
+/** Bytes a second that transfers may use: the lower of the configuration's and the policy's limit;
+ * 0 is none. */
+uint64_t agent_bandwidth(const struct agent *agent);
+
 /** A connection of its own to the server, with this device's certificate; NULL if memory ran out. */
 struct agent_http *agent_http_to_server(const struct agent *agent);
 

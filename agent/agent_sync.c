@@ -46,16 +46,6 @@ static int open_http(struct agent *agent)
 	return 0;
 }
 
-/** The lower of the configuration's and the policy's limit; 0 is none. */
-static uint64_t bandwidth(const struct agent *agent)
-{
-	uint64_t policy = (uint64_t)agent->effective.values[POLICY_BANDWIDTH_KIB].number * 1024;
-
-	if (policy == 0 || agent->config.bandwidth_bytes == 0)
-		return policy + agent->config.bandwidth_bytes;
-	return policy < agent->config.bandwidth_bytes ? policy : agent->config.bandwidth_bytes;
-}
-
 /** Writes down what the state wants of one guest; the row is the guest's existence on this PC. */
 static int want_guest(struct agent *agent, const struct state_guest *wanted)
 {
@@ -153,7 +143,7 @@ static int reconcile(struct agent *agent)
 
 	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
 		if (agent->arrivals[i])
-			arrival_set_limit(agent->arrivals[i], bandwidth(agent));
+			arrival_set_limit(agent->arrivals[i], agent_bandwidth(agent));
 
 	for (size_t i = 0; i < agent->state->guest_count; i++) {
 		const struct state_guest *wanted = &agent->state->guests[i];
@@ -301,7 +291,7 @@ int agent_sync_once(struct agent *agent)
 
 	if (result != 0)
 		return result;
-	agent_http_set_limit(agent->http, bandwidth(agent));
+	agent_http_set_limit(agent->http, agent_bandwidth(agent));
 	result = agent_documents_refresh(agent);
 	enforce(agent);
 	if (!agent->state || (result != 0 && result != -ESTALE && result != -EKEYREJECTED))

@@ -53,6 +53,7 @@ static int open_parts(struct arrival *arrival, const char *envelope)
 		result = pack_source_open(arrival->agent, "/packs/", envelope, strlen(envelope),
 					  CONNECTIONS, &arrival->packs);
 	arrival->source_open = result == 0;
+	arrival_set_limit(arrival, agent_bandwidth(arrival->agent));
 	if (result == 0)
 		result = fetch_open(arrival->store, &arrival->packs.source, envelope,
 				    strlen(envelope), &trust, &arrival->fetch, &arrival->problem);
@@ -118,14 +119,12 @@ void arrival_set_order(struct arrival *arrival, struct frame_address *first, siz
 	arrival->first_count = count;
 }
 
-/** Shows how far it is; stands aside while a guest waits for frames. */
+/** Something came: nothing is waited for. Stands aside while a guest waits for frames. */
 static int report(void *context, uint64_t done_bytes, uint64_t total_bytes)
 {
 	struct arrival *arrival = context;
 
 	pthread_mutex_lock(&arrival->lock);
-	arrival->progress.done_bytes = done_bytes;
-	arrival->progress.total_bytes = total_bytes;
 	arrival->progress.error[0] = '\0';
 	pthread_mutex_unlock(&arrival->lock);
 	while (__atomic_load_n(&arrival->urgent, __ATOMIC_RELAXED) > 0 && !arrival_stops(arrival))
@@ -276,9 +275,15 @@ struct arrival *arrival_find(struct agent *agent, const char *image, uint64_t re
 
 void arrival_progress(struct arrival *arrival, struct arrival_progress *progress)
 {
+	uint64_t missing, frames;
+
 	pthread_mutex_lock(&arrival->lock);
 	*progress = arrival->progress;
 	pthread_mutex_unlock(&arrival->lock);
+	fetch_missing(arrival->fetch, &missing, &frames);
+	progress->total_bytes = fetch_manifest(arrival->fetch)->stored_bytes;
+	progress->done_bytes =
+	    missing < progress->total_bytes ? progress->total_bytes - missing : 0;
 }
 
 uint64_t arrival_release(const struct arrival *arrival)

@@ -51,7 +51,7 @@ void arrival_close_all(struct agent *agent);
 struct arrival *arrival_find(struct agent *agent, const char *image, uint64_t release);
 
 struct arrival_progress {
-	uint64_t done_bytes, total_bytes; /* of what was missing when it began */
+	uint64_t done_bytes, total_bytes; /* of all the release's frames */
 	bool complete;
 	char error[AGENT_ERROR_MAX]; /* what it waits for; empty: nothing */
 };

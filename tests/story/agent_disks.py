@@ -1,0 +1,225 @@
+"""A guest's disks on a PC: served while they arrive, kept or dropped by policy, never in plain on the PC's disk."""
+import os
+import threading
+import time
+
+from company import PC, Company, Proxy, program, run, tell, wait_for
+
+SIZE = 48 << 20
+
+
+class Counter(Proxy):
+    """Passes everything through and counts what comes from the server; can hold the line."""
+
+    def __init__(self, port):
+        self.upstream, self.received, self.open = port, 0, threading.Event()
+        self.open.set()
+        super().__init__()
+
+    def carry(self, client):
+        import select
+        import socket
+        with socket.create_connection(("127.0.0.1", self.upstream)) as server:
+            while True:
+                for source in select.select([client, server], [], [])[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    if source is server:
+                        self.open.wait()
+                        self.received += len(data)
+                    (server if source is client else client).sendall(data)
+
+
+def company_with_image(directory, keep, content):
+    company = Company(directory)
+    keep(company)
+    company.admin("user", "add", "alice")
+    company.publish("work", "1", content, SIZE)
+    company.admin("assign", "work", "--user", "alice")
+    return company
+
+
+def is_complete(pc, release=1):
+    return os.path.exists(os.path.join(pc.data, "images", "work", str(release), "complete"))
+
+
+def guest_runs_while_its_release_still_arrives(directory, keep):
+    content = os.urandom(SIZE - (2 << 20))
+    company = company_with_image(directory, keep, content)
+    # So slow that all of it would take half an hour: what the guest reads now must not wait for the rest.
+    pc = PC(directory, "pc-1", tpm=True, extra={"bandwidth_bytes": 400000})
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("a release that can start", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc.start("work")
+    disk = pc.disk("work", "system")
+    far = len(content) - 8192
+    assert disk.read((1 << 20) + far, 4096) == content[far:far + 4096]
+    assert disk.read(1 << 20, 4096) == content[:4096]
+    assert not is_complete(pc), "the release had arrived before the guest read from it: nothing was shown"
+    arriving = pc.guests()["work"]
+    assert arriving["arriving_bytes"] < arriving["total_bytes"], arriving
+    # What the guest writes lies above the version, also where the version's block has not arrived.
+    disk.write((20 << 20) + 512, b"written")
+    assert disk.read((20 << 20) + 512, 7) == b"written"
+    assert disk.read(20 << 20, 512) == content[(19 << 20):(19 << 20) + 512]
+    disk.close()
+    # A restart of the agent goes on where it stopped; offline, with all that has come, the guest starts.
+    pc.end("work")
+    pc.restart_agent()
+    pc.start("work")
+    assert pc.read("work", (20 << 20) + 512, 7, "system") == b"written"
+    assert not is_complete(pc)
+
+
+def line_that_is_down_makes_a_guest_wait_and_not_fail(directory, keep):
+    content = os.urandom(SIZE - (2 << 20))
+    company = company_with_image(directory, keep, content)
+    pc = PC(directory, "pc-1", tpm=True, extra={"bandwidth_bytes": 400000})
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("a release that can start", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc.start("work")
+    company.kill_server()
+    answers = []
+    reader = threading.Thread(target=lambda: answers.append(pc.read("work", SIZE - (2 << 20), 4096, "system")))
+    reader.start()
+    wait_for("the agent to say what it waits for", lambda: "waits_for" in pc.guests()["work"])
+    assert not answers
+    company.restart_server()
+    reader.join(120)
+    at = SIZE - (3 << 20)
+    assert answers == [content[at:at + 4096]]
+
+
+def whole_release_is_fetched_once_however_it_is_asked_for(directory, keep):
+    content = os.urandom(SIZE - (2 << 20))
+    company = company_with_image(directory, keep, content)
+    pc = PC(directory, "pc-1", tpm=True)
+    keep(pc)
+    line = Counter(company.port)
+    keep(line)
+    pc.enrol(company, "alice")
+    pc.go_through(line.port)
+    wait_for("a release that can start", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc.start("work")
+    for at in range(SIZE - (2 << 20), 1 << 20, -(3 << 20)):
+        assert pc.read("work", at, 4096, "system") == content[at - (1 << 20):at - (1 << 20) + 4096]
+    wait_for("all of it", lambda: is_complete(pc))
+    wait_for("its expansion", lambda: expanded(pc) >= len(content))
+    print(f"# {line.received / len(content):.3f} of the image's size moved, requests and reports included")
+    assert line.received < 1.05 * len(content) + (1 << 20), (line.received, len(content))
+    # Everything is here: no line is needed any more.
+    company.kill_server()
+    pc.end("work")
+    pc.start("work")
+    assert pc.read("work", 1 << 20, len(content), "system") == content
+
+
+def expanded(pc):
+    """Bytes of arrived blocks on the PC."""
+    total = 0
+    for place, _, names in os.walk(os.path.join(pc.data, "guests", "work")):
+        if "arrived-" in place and "data" in names:
+            total += os.stat(os.path.join(place, "data")).st_blocks * 512
+    return total
+
+
+def overlay_is_kept_or_dropped_as_policy_says(directory, keep):
+    company = company_with_image(directory, keep, b"system one")
+    pc = PC(directory, "pc-1", tpm=True)
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+
+    def write_and_start_again():
+        pc.start("work")
+        disk = pc.disk("work", "system")
+        disk.write(1 << 20, b"changed!!!")
+        disk.flush()
+        disk.close()
+        pc.end("work")
+        pc.start("work")
+        seen = pc.read("work", 1 << 20, 10, "system")
+        pc.end("work")
+        return seen
+    assert write_and_start_again() == b"changed!!!"
+    # A new version begins with an empty overlay; the old one is as it was left when the guest goes back.
+    company.publish("work", "2", b"system two", SIZE)
+    wait_for("version 2", lambda: pc.guests()["work"]["release"] == 2)
+    pc.start("work")
+    assert pc.read("work", 1 << 20, 10, "system") == b"system two"
+    pc.end("work")
+    pc.command("guest", "revert", "work")
+    pc.start("work")
+    assert pc.read("work", 1 << 20, 10, "system") == b"changed!!!"
+    pc.end("work")
+    company.admin("policy", "set", "persistence", "discard", "--key", company.key("policy.key"))
+    wait_for("the policy", lambda: write_and_start_again() == b"system one")
+
+
+def plain_text_of_a_guest_is_nowhere_on_the_pc(directory, keep):
+    marker = b"MARKER-" + os.urandom(16).hex().encode()
+    company = company_with_image(directory, keep, b"system one")
+    pc = PC(directory, "pc-1", tpm=True)
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc.start("work")
+    pc.write("work", [(12 << 20, marker), (9 << 30, marker)])
+    disk = pc.disk("work", "system")
+    disk.write(8 << 20, marker)
+    disk.flush()
+    disk.close()
+    pc.command("backup", "run", "work")
+    pc.end("work")
+    assert found(pc, marker) == [], "before the wipe it is ciphertext already"
+    # The control: the search finds it where it does lie in plain.
+    control = os.path.join(pc.data, "plain")
+    pc.command("backup", "restore", "work", "--into", control)
+    assert found(pc, marker) == [control]
+    os.unlink(control)
+    epoch = pc.status()["vault"]["epoch"]
+    company.admin("device", "wipe", "pc-1", "--key", company.key("officer-1.key"), "--key", company.key("officer-2.key"))
+    wait_for("the wipe", lambda: pc.status()["vault"]["epoch"] > epoch)
+    # No key comes out any more, and what lies on the disk stays what it was: noise.
+    status, text = pc.command("guest", "start", "work", ok=False)
+    assert status == 1, text
+    print(f"# after the wipe: {text.strip()}")
+    assert found(pc, marker) == []
+
+
+def found(pc, marker):
+    """Files of a PC that hold the marker: everything that it keeps, its vault and its logs too."""
+    hits = []
+    for place, _, names in os.walk(pc.directory):
+        for name in names:
+            path = os.path.join(place, name)
+            if os.path.isfile(path) and holds(path, marker):
+                hits.append(path)
+    return hits
+
+
+def holds(path, marker):
+    """Looks through a file's data, holes left out."""
+    with open(path, "rb") as file:
+        at, end, before = 0, os.fstat(file.fileno()).st_size, b""
+        while at < end:
+            try:
+                data = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                return False
+            if data > at:
+                before = b""
+            piece = os.pread(file.fileno(), 4 << 20, data)
+            if not piece or marker in before + piece:
+                return bool(piece)
+            before, at = piece[-len(marker):], data + len(piece)
+    return False
+
+
+if __name__ == "__main__":
+    tell([guest_runs_while_its_release_still_arrives, line_that_is_down_makes_a_guest_wait_and_not_fail,
+          whole_release_is_fetched_once_however_it_is_asked_for, overlay_is_kept_or_dropped_as_policy_says,
+          plain_text_of_a_guest_is_nowhere_on_the_pc])
