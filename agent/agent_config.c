@@ -27,6 +27,7 @@ static const char *const usual_disk[] = {BLK_PROGRAM,
 					 "--version=%{version}?",
 					 "--feed=%{feed}?",
 					 "--trace=%{trace}?",
+					 "--record=%{record}?",
 					 "--layer=%{layer}?",
 					 "--size=%{size}?"};
 

@@ -14,6 +14,7 @@
 #include "agent_keys.h"
 #include "agent_log.h"
 #include "arrival.h"
+#include "boot_trace.h"
 #include "durable_file.h"
 #include "store/collect.h"
 #include "trust/strict_json.h"
@@ -291,6 +292,7 @@ static int describe_version(struct agent *agent, const struct agent_guest_row *g
 	agent_disks_release_path(agent, guest->name, guest->current, "trace", disk->trace);
 	if (access(disk->trace, F_OK) != 0)
 		disk->trace[0] = '\0';
+	boot_trace_record_path(agent, guest->name, guest->current, disk->record);
 	if (agent->effective.values[POLICY_PERSISTENCE].number == 1)
 		agent_disks_discard_overlay(agent, guest->name, guest->current);
 	return result;

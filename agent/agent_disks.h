@@ -76,6 +76,7 @@ struct agent_disk {
 	char version[AGENT_VERSION_TEXT];
 	char feed[AGENT_PATH_MAX];  /* empty when all of it is here */
 	char trace[AGENT_PATH_MAX]; /* boot trace to follow */
+	char record[AGENT_PATH_MAX]; /* where to record one */
 };
 
 /**

@@ -173,6 +173,7 @@ static int start_disk(struct agent *agent, struct agent_running *running, int nu
 					 {"version", disk->version},
 					 {"feed", disk->feed},
 					 {"trace", disk->trace},
+					 {"record", disk->record},
 					 {"layer", disk->layer},
 					 {"size", disk->size},
 					 {"socket", target},

@@ -17,6 +17,7 @@
 #include "agent_keys.h"
 #include "agent_log.h"
 #include "arrival.h"
+#include "boot_trace.h"
 #include "durable_file.h"
 #include "trust/strict_json.h"
 
@@ -142,13 +143,15 @@ static int open_arrival(struct installation *installation, uint64_t release, con
 }
 
 /** From here on a guest can start. */
-static int make_ready(struct installation *installation, const struct arrival *arrival)
+static int make_ready(struct installation *installation, struct arrival *arrival)
 {
 	char path[AGENT_PATH_MAX + 16], hex[AGENT_VERSION_TEXT];
 	unsigned char key[32];
 	/* The key needs a lease: blocks may arrive before one does, a start may not. */
 	int result = have_key(installation, key);
 
+	if (result == 0 && !arrival_started(arrival))
+		boot_trace_follow(installation->agent, arrival, key);
 	sodium_memzero(key, sizeof(key));
 	if (result != 0)
 		return result;
@@ -175,6 +178,7 @@ static int begin(struct installation *installation)
 		result = open_arrival(installation, release, feed, &arrival);
 	if (result != 0)
 		return result;
+	boot_trace_fetch(installation->agent, arrival);
 	if (!agent_disks_ready(installation->agent, installation->image, release, NULL))
 		result = make_ready(installation, arrival);
 	started = arrival_start(arrival);

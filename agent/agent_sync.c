@@ -23,6 +23,7 @@
 #include "agent_log.h"
 #include "agent_work.h"
 #include "arrival.h"
+#include "boot_trace.h"
 #include "trust/strict_json.h"
 
 #define VAULT_CHECK_SECONDS 60
@@ -184,6 +185,13 @@ static int remove_old(void *context, const struct agent_guest_row *row)
 	return 0;
 }
 
+static int send_trace(void *context, const struct agent_guest_row *row)
+{
+	if (row->current > 0)
+		boot_trace_send(context, row);
+	return 0;
+}
+
 struct report {
 	struct agent *agent;
 	json_t *guests;
@@ -308,6 +316,7 @@ int agent_sync_once(struct agent *agent)
 	one = reconcile(agent);
 	result = result ? result : one;
 	agent_database_guests(agent->database, remove_old, agent);
+	agent_database_guests(agent->database, send_trace, agent);
 	one = agent_backup_run(agent, NULL);
 	result = result ? result : one;
 	one = send_report(agent);

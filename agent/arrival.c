@@ -107,6 +107,11 @@ const uint8_t *arrival_version(const struct arrival *arrival)
 	return fetch_version_id(arrival->fetch);
 }
 
+const struct manifest *arrival_manifest(const struct arrival *arrival)
+{
+	return fetch_manifest(arrival->fetch);
+}
+
 struct store *arrival_store(struct arrival *arrival)
 {
 	return arrival->store;
@@ -211,6 +216,11 @@ static void *bring_all(void *context)
 		pthread_mutex_unlock(&arrival->agent->lock);
 	}
 	return NULL;
+}
+
+bool arrival_started(const struct arrival *arrival)
+{
+	return arrival->has_thread;
 }
 
 int arrival_start(struct arrival *arrival)

@@ -33,11 +33,16 @@ int arrival_open(struct agent *agent, const struct arrival_request *request,
 /** The version's id. */
 const uint8_t *arrival_version(const struct arrival *arrival);
 
+/** What is signed of it. */
+const struct manifest *arrival_manifest(const struct arrival *arrival);
+
 /** The store it arrives in. */
 struct store *arrival_store(struct arrival *arrival);
 
 /** These frames first; takes the array over. Before arrival_start(). */
 void arrival_set_order(struct arrival *arrival, struct frame_address *first, size_t count);
+
+bool arrival_started(const struct arrival *arrival);
 
 /** Starts the thread and the socket, and makes it known in agent->arrivals. Returns 0 or negative
  * errno with agent->error; then it is closed. */

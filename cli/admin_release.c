@@ -3,6 +3,7 @@
 #include "admin.h"
 #include "officer.h"
 #include "release.h"
+#include "settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,36 @@ static int renew_run(const struct cli_context *context)
 	return status;
 }
 
+#define TRACE_MAX_BYTES (1u << 20)
+
+static int trace_run(const struct cli_context *context)
+{
+	const char *image = cli_argument(context, 0), *file = cli_argument(context, 2);
+	char path[192], *text;
+	struct remote *remote;
+	uint64_t release;
+	int status = settings_read(file, TRACE_MAX_BYTES, &text, NULL);
+
+	if (status)
+		return cli_fail(context, "%s: %s", file, strerror(-status));
+	status = remote_open(context, &remote);
+	if (status) {
+		free(text);
+		return status;
+	}
+	status = find_release(remote, image, cli_argument(context, 1), &release);
+	snprintf(path, sizeof(path), "/api/v1/images/%s/versions/%llu/trace", image,
+		 (unsigned long long)release);
+	if (!status)
+		status = remote_send(remote, "PUT", path, text, "text/plain", NULL);
+	remote_close(remote);
+	free(text);
+	if (!status)
+		printf("PCs fetch %s %s in the order of %s from now on\n", image,
+		       cli_argument(context, 1), file);
+	return status;
+}
+
 static int assign_run(const struct cli_context *context)
 {
 	static const char *const kinds[] = {"group", "user", "device"};
@@ -274,6 +305,11 @@ const struct cli_command admin_release_commands[] = {
      "bulkhead image stage work 2 deployed", NULL, 3, 3, stage_run},
     {"image withdraw", "IMAGE VERSION", "take a version back; devices return to the one before",
      NULL, NULL, NULL, 2, 2, withdraw_run},
+    {"image trace", "IMAGE VERSION FILE", "give a version the boot trace in FILE",
+     "PCs fetch what a boot trace names first. A PC of ring test records one by itself when it "
+     "first starts a version; this command replaces it by one that `bulkhead-blk --record FILE` "
+     "or the nbdkit plugin (record=FILE) wrote.",
+     "bulkhead image trace work 2 boot.trace", NULL, 3, 3, trace_run},
     {"image floor", "IMAGE VERSION", "forbid every version below, for good",
      "Signed with the images key: PCs refuse to start an older version even if the server asks for "
      "it.",

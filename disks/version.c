@@ -276,6 +276,8 @@ static int repair_block(struct version *version, uint64_t block)
 
 static void record(struct version *version, uint64_t first, uint64_t count)
 {
+	if (version_seconds() > version->record_until)
+		return;
 	pthread_mutex_lock(&version->lock);
 	for (uint64_t window = first / WINDOW_BLOCKS; version->seen && window <= (first + count - 1) / WINDOW_BLOCKS;
 	     window++) {

@@ -58,7 +58,7 @@ int version_read(struct version *version, uint64_t first, uint64_t count, void *
 
 struct version_progress version_progress(struct version *version);
 
-/** Records which blocks are read first, in order, from now on; for the boot trace. */
+/** Records which blocks are read first, in order, for five minutes from now on; for the boot trace. */
 void version_record(struct version *version);
 
 /**

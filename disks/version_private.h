@@ -35,10 +35,14 @@ struct version {
 	uint64_t *seen;
 	uint32_t *order;
 	size_t order_count;
+	int64_t record_until; /* by version_seconds() */
 };
 
 /** Makes sure that blocks are in the layer. */
 int version_bring(struct version *version, uint64_t first, uint64_t count, bool urgent);
+
+/** Seconds of a clock that only goes forward. */
+int64_t version_seconds(void);
 
 int version_start_background(struct version *version);
 void version_stop_background(struct version *version);

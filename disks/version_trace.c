@@ -1,6 +1,6 @@
 /*
- * Boot traces: which parts of a disk a boot reads, in order. Recorded when an image is tested, read when a PC starts a
- * version for the first time. A line of the file is "first count", in blocks.
+ * Boot traces: which parts of a disk a boot reads, in order. Recorded when an image is tested, read when a PC fetches a
+ * version. A line of the file is "first count", in blocks.
  */
 #include "version_private.h"
 
@@ -9,9 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#define RUNS_MAX (1u << 20)
+#define RUNS_MAX       (1u << 20)
+#define RECORD_SECONDS 300 /* a boot and a log-in; what is read later belongs to the day's work */
+
+int64_t version_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
 
 void version_record(struct version *version)
 {
@@ -24,6 +34,7 @@ void version_record(struct version *version)
 		free(order);
 		return;
 	}
+	version->record_until = version_seconds() + RECORD_SECONDS;
 	version->order = order;
 	__atomic_store_n(&version->seen, seen, __ATOMIC_RELEASE);
 }

@@ -80,6 +80,11 @@ int images_unassign(struct request *request);
 int images_device_catalogue(struct request *request);
 int images_device_key(struct request *request);
 
+/* traces.c */
+int traces_put(struct request *request);
+int traces_device_put(struct request *request);
+int traces_device_get(struct request *request);
+
 /* documents.c */
 int documents_roles_get(struct request *request);
 int documents_roles_put(struct request *request);

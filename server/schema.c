@@ -1,8 +1,10 @@
-/* schema.c: the tables, version 1. Times are Unix seconds; documents are kept exactly as they were
+/* schema.c: the tables, and what later versions added to earlier ones. Times are Unix seconds; documents are kept exactly as they were
  * signed. */
 #include "server/schema.h"
 
-const char schema_text[] =
+#include <assert.h>
+
+const char schema_text_1[] =
     /* Counts every change that a device's state document can show; becomes its serial. */
     "CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
     "INSERT INTO counters VALUES('revision', 1);"
@@ -76,3 +78,12 @@ const char schema_text[] =
 
     "CREATE TABLE audit(sequence INTEGER PRIMARY KEY, hash BLOB NOT NULL, entry TEXT NOT NULL) "
     "STRICT;";
+
+const char *const schema_additions[] = {
+    /* 2: boot traces */
+    "CREATE TABLE traces(image TEXT NOT NULL, release INTEGER NOT NULL, trace TEXT NOT NULL,"
+    " PRIMARY KEY(image, release),"
+    " FOREIGN KEY(image, release) REFERENCES versions(image, release) ON DELETE CASCADE) STRICT;"};
+
+static_assert(sizeof(schema_additions) / sizeof(schema_additions[0]) == SCHEMA_VERSION - 1,
+	      "every version adds one text");

@@ -2,6 +2,10 @@
 #ifndef SERVER_SCHEMA_H
 #define SERVER_SCHEMA_H
 
-extern const char schema_text[];
+#define SCHEMA_VERSION 2
+
+/** The tables of version 1, and what makes each version after it of the one before. */
+extern const char schema_text_1[];
+extern const char *const schema_additions[SCHEMA_VERSION - 1];
 
 #endif

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCHEMA_VERSION 1
 #define BUSY_WAIT_MS   20000
 
 static const char *const query_texts[QUERY_COUNT] = {
@@ -83,15 +82,17 @@ static int create_tables(struct sqlite *sqlite)
 	if (status)
 		return status;
 	status = read_version(sqlite, &version);
-	if (!status && !version) {
-		snprintf(set_version, sizeof(set_version), "PRAGMA user_version=%d",
-			 SCHEMA_VERSION);
-		status = execute(sqlite, schema_text);
-		if (!status)
-			status = execute(sqlite, set_version);
-	} else if (!status && version != SCHEMA_VERSION) {
+	if (!status && (version < 0 || version > SCHEMA_VERSION))
 		status = -EPROTO;
+	if (!status && version == 0) {
+		status = execute(sqlite, schema_text_1);
+		version = 1;
 	}
+	for (; !status && version < SCHEMA_VERSION; version++)
+		status = execute(sqlite, schema_additions[version - 1]);
+	snprintf(set_version, sizeof(set_version), "PRAGMA user_version=%d", SCHEMA_VERSION);
+	if (!status)
+		status = execute(sqlite, set_version);
 	step();
 	if (!status)
 		status = execute(sqlite, "COMMIT");

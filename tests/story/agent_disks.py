@@ -126,6 +126,45 @@ def expanded(pc):
     return total
 
 
+def version_is_fetched_in_the_order_in_which_a_test_pc_booted_it(directory, keep):
+    content = os.urandom(SIZE - (2 << 20))
+    company = company_with_image(directory, keep, content)
+    company.admin("image", "stage", "work", "1", "test")
+    tester = PC(directory, "tester", tpm=True)
+    keep(tester)
+    tester.enrol(company, "alice")
+    company.admin("device", "set", "tester", "--ring", "test")
+    wait_for("the version in test", lambda: tester.guests().get("work", {}).get("release") == 1)
+    boot = [40 << 20, 30 << 20, 44 << 20, 5 << 20]  # what this guest's boot reads, in its order
+    tester.start("work")
+    for at in boot:
+        assert tester.read("work", at, 4096, "system") == content[at - (1 << 20):at - (1 << 20) + 4096]
+    tester.end("work")
+    wait_for("its boot trace", lambda: os.path.exists(os.path.join(tester.data, "images", "work", "1", "trace")))
+    with open(os.path.join(tester.data, "images", "work", "1", "trace")) as file:
+        print("# trace:", file.read().split("\n"))
+    company.admin("image", "stage", "work", "1", "deployed")
+
+    # Another PC has a slow line. When the line is cut after a while, the boot is here and the rest is not.
+    pc = PC(directory, "pc-2", tpm=True, extra={"bandwidth_bytes": 1500000})
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("what the boot needs", lambda: pc.guests().get("work", {}).get("arriving_bytes", 0) > 3 << 20)
+    company.kill_server()
+    assert not is_complete(pc)
+    pc.start("work")
+    for at in boot:
+        assert pc.read("work", at, 4096, "system") == content[at - (1 << 20):at - (1 << 20) + 4096]
+    # The control: what no boot reads has not come, and a read of it waits.
+    disk = pc.disk("work", "system")
+    disk.socket.settimeout(3)
+    try:
+        disk.read(36 << 20, 4096)
+        raise AssertionError("a block outside the trace was here already: nothing was shown")
+    except TimeoutError:
+        disk.close()
+
+
 def overlay_is_kept_or_dropped_as_policy_says(directory, keep):
     company = company_with_image(directory, keep, b"system one")
     pc = PC(directory, "pc-1", tpm=True)
@@ -221,5 +260,5 @@ def holds(path, marker):
 
 if __name__ == "__main__":
     tell([guest_runs_while_its_release_still_arrives, line_that_is_down_makes_a_guest_wait_and_not_fail,
-          whole_release_is_fetched_once_however_it_is_asked_for, overlay_is_kept_or_dropped_as_policy_says,
+          whole_release_is_fetched_once_however_it_is_asked_for, version_is_fetched_in_the_order_in_which_a_test_pc_booted_it, overlay_is_kept_or_dropped_as_policy_says,
           plain_text_of_a_guest_is_nowhere_on_the_pc])

@@ -87,7 +87,7 @@ def nbd_disk():
     """The agent's "disk" command that serves a guest's disks over NBD."""
     return ["nbdkit", "--foreground", "--unix", "%{socket}", program("bulkhead.so"), "state=%{state}", "key=%{key}",
             "control=%{control}", "store=%{store}?", "domain-key=%{domain_key}?", "version=%{version}?", "feed=%{feed}?",
-            "trace=%{trace}?", "layer=%{layer}?", "size=%{size}?"]
+            "trace=%{trace}?", "record=%{record}?", "layer=%{layer}?", "size=%{size}?"]
 
 
 class Company:
