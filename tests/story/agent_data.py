@@ -67,6 +67,48 @@ def data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing(
     assert '"side"' in listing, listing
 
 
+FAKE_GUEST = """
+import json, os, signal, socket, sys
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+while True:
+    with listener.accept()[0] as client, open(sys.argv[1] + ".calls", "a", buffering=1) as calls:
+        for line in client.makefile("rb"):
+            call = json.loads(line.lstrip(b"\\xff"))
+            calls.write(call["execute"] + "\\n")
+            answer = {"return": call.get("arguments", {}).get("id", 1)}
+            if os.path.exists(sys.argv[1] + ".refuse") and "freeze" in call["execute"]:
+                answer = {"error": {"class": "GenericError", "desc": "no"}}
+            client.sendall(json.dumps(answer).encode() + b"\\n")
+"""
+
+
+def guest_agent_freezes_the_guest_for_the_moment_of_a_backup(directory, keep):
+    company = Company(directory)
+    keep(company)
+    company.admin("user", "add", "alice")
+    company.publish("work", "1", b"system one")
+    company.admin("assign", "work", "--user", "alice")
+    pc = PC(directory, "pc-1", extra={"monitor": ["python3", "-c", FAKE_GUEST, "%{agent}"]})
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc.start("work")
+    helper = os.path.join(pc.run_directory, "agent.guests", "work", "guest-agent")
+    wait_for("the guest's agent", lambda: os.path.exists(helper))
+    pc.write("work", [(0, b"quiet")])
+    pc.command("backup", "run", "work")
+    assert pc.guests()["work"]["backup_label"] == "frozen", pc.guests()
+    with open(helper + ".calls") as file:
+        assert file.read().split() == ["guest-sync-delimited", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"]
+    # A guest that refuses to stand still is backed up all the same, and the backup says what it is.
+    open(helper + ".refuse", "w").close()
+    pc.command("backup", "run", "work")
+    assert pc.guests()["work"]["backup_label"] == "crash-consistent", pc.guests()
+
+
 def server_killed_in_the_middle_costs_nothing(directory, keep):
     company, pc = assigned(directory, keep)
     content = os.urandom(24 << 20)
@@ -208,6 +250,7 @@ def full_disk_is_said_and_nothing_is_lost(directory, keep):
 if __name__ == "__main__":
     tell([version_two_arrives_and_one_step_goes_back_and_forth,
           data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing,
+          guest_agent_freezes_the_guest_for_the_moment_of_a_backup,
           server_killed_in_the_middle_costs_nothing, transfers_survive_a_line_that_breaks_again_and_again,
           company_sees_no_difference_with_a_personal_guest,
           own_guest_moves_to_another_pc_in_one_encrypted_file, full_disk_is_said_and_nothing_is_lost])
