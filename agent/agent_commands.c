@@ -124,27 +124,10 @@ static void obey_remove(struct agent *agent, const json_t *command, struct outco
 {
 	const char *name = json_string_value(json_object_get(command, "guest"));
 	uint64_t release = (uint64_t)json_integer_value(json_object_get(command, "release"));
-	struct agent_guest_row guest;
-	char error[AGENT_ERROR_MAX] = "";
-	int result = -EINVAL;
+	char error[AGENT_ERROR_MAX] = "it names no guest";
+	int result = name ? agent_disks_remove_release(agent, name, release, error) : -EINVAL;
 
-	if (!name || release == 0 || agent_database_guest_get(agent->database, name, &guest) != 0)
-		snprintf(error, sizeof(error), "no such guest or release here");
-	else if (release == guest.current || release == guest.wanted)
-		snprintf(error, sizeof(error), "release %llu of %s is in use",
-			 (unsigned long long)release, name);
-	else {
-		pthread_mutex_lock(&agent->lock);
-		if (guest.previous == release)
-			guest.previous = 0;
-		result = agent_database_guest_put(agent->database, &guest);
-		pthread_mutex_unlock(&agent->lock);
-		if (result == 0)
-			result = agent_disks_remove(agent, name, release);
-		if (result != 0)
-			snprintf(error, sizeof(error), "%.300s", agent->error);
-	}
-	end(outcome, result, error);
+	end(outcome, result, result == 0 ? "" : error);
 }
 
 /** "update": take what is wanted now, also where the guest was held back. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent_backup.h"
+#include "agent_disks.h"
 #include "agent_enrol.h"
 #include "agent_guest.h"
 #include "agent_keys.h"
@@ -228,6 +229,20 @@ static int work_backup(struct request *request)
 	return take_error(request, agent_backup_run(request->agent, guest));
 }
 
+static int work_remove_version(struct request *request)
+{
+	const json_t *release = json_object_get(request->body, "release");
+	const char *guest;
+	int result = guest_of(request, &guest);
+
+	if (result != 0)
+		return result;
+	if (request->agent->config.personal)
+		return wrong(request, -EPERM, "a guest of your own has no versions");
+	return agent_disks_remove_release(request->agent, guest,
+					  (uint64_t)json_integer_value(release), request->error);
+}
+
 static int work_restore(struct request *request)
 {
 	struct agent_restore restore = {
@@ -270,7 +285,7 @@ static const struct {
     {"revert", AGENT_THREADS, serve_revert},	{"sync", AGENT_THREADS, serve_sync},
     {"enrol", AGENT_WORKING, work_enrol},	{"backup", AGENT_WORKING, work_backup},
     {"restore", AGENT_WORKING, work_restore},	{"copies", AGENT_WORKING, work_copies},
-    {"personal", AGENT_WORKING, work_personal},
+    {"personal", AGENT_WORKING, work_personal}, {"remove-version", AGENT_WORKING, work_remove_version},
 };
 
 static int do_work(void *context)

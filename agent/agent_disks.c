@@ -192,6 +192,49 @@ int agent_disks_remove(struct agent *agent, const char *image, uint64_t release)
 	return result;
 }
 
+/** Takes a release off the guest's row, if nobody needs it. */
+static int give_up(struct agent *agent, const char *guest, uint64_t *release, char error[AGENT_ERROR_MAX])
+{
+	struct agent_guest_row row;
+	int result = agent_database_guest_get(agent->database, guest, &row);
+
+	if (result == 0 && *release == 0)
+		*release = row.previous;
+	if (result != 0 || *release == 0 ||
+	    !agent_disks_ready(agent, guest, *release, NULL)) {
+		snprintf(error, AGENT_ERROR_MAX, "%.64s: no such release is kept on this PC", guest);
+		return -ENOENT;
+	}
+	if (*release == row.current || *release == row.wanted) {
+		snprintf(error, AGENT_ERROR_MAX, "%s: release %llu is in use, or to be run next",
+			 guest, (unsigned long long)*release);
+		return -EBUSY;
+	}
+	if (row.previous != *release)
+		return 0;
+	row.previous = 0;
+	result = agent_database_guest_put(agent->database, &row);
+	if (result != 0)
+		snprintf(error, AGENT_ERROR_MAX, "%s", agent_database_error(agent->database));
+	return result;
+}
+
+int agent_disks_remove_release(struct agent *agent, const char *guest, uint64_t release,
+			       char error[AGENT_ERROR_MAX])
+{
+	int result;
+
+	pthread_mutex_lock(&agent->lock);
+	result = give_up(agent, guest, &release, error);
+	pthread_mutex_unlock(&agent->lock);
+	if (result != 0)
+		return result;
+	result = agent_disks_remove(agent, guest, release);
+	if (result != 0)
+		snprintf(error, AGENT_ERROR_MAX, "%s", agent->error);
+	return result;
+}
+
 void agent_disks_discard_overlay(struct agent *agent, const char *guest, uint64_t release)
 {
 	char path[AGENT_PATH_MAX], version[AGENT_VERSION_TEXT];

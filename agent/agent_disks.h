@@ -41,6 +41,14 @@ void agent_disks_settle(struct agent *agent);
 int agent_disks_remove(struct agent *agent, const char *image, uint64_t release);
 
 /**
+ * The same for a release that somebody names (0: the one that going back would run), unless it is in
+ * use or wanted; it is not offered for going back any more. Returns 0 or negative errno with one
+ * line in `error`.
+ */
+int agent_disks_remove_release(struct agent *agent, const char *guest, uint64_t release,
+			       char error[AGENT_ERROR_MAX]);
+
+/**
  * The row of a guest's user disk; made at first asking, named USER.GUEST (or DEVICE.GUEST where
  * nobody is assigned). Returns 0 or negative errno with one line in `error`.
  */

@@ -204,6 +204,20 @@ static int run_remove(const struct cli_context *context)
 	return simple(context, personal(context, "remove"), "removed");
 }
 
+static int run_remove_version(const struct cli_context *context)
+{
+	json_t *request = about(context, "remove-version");
+	uint64_t release = 0;
+	int status = cli_number(context, "release", 1, INT32_MAX, &release);
+
+	if (status != CLI_OK) {
+		json_decref(request);
+		return status;
+	}
+	json_object_set_new(request, "release", json_integer((json_int_t)release));
+	return simple(context, request, "the release is removed, with what was written to it");
+}
+
 static int run_export(const struct cli_context *context)
 {
 	const char *path = cli_argument(context, 1);
@@ -276,6 +290,11 @@ static const struct cli_option create_options[] = {
 static const struct cli_option remove_options[] = {
     {"yes", NULL, "yes, remove it with all that is in it", 0, false}, AGENT_LINK_OPTIONS, {0}};
 
+static const struct cli_option version_options[] = {
+    {"release", "N", "which one (default: the one that going back would run)", 0, false},
+    AGENT_LINK_OPTIONS,
+    {0}};
+
 const struct cli_command guest_commands[] = {
     {"enrol", "[TOKEN]", "make this PC a device of the company",
      "The token comes from an administrator and works once. "
@@ -291,6 +310,10 @@ const struct cli_command guest_commands[] = {
      "Takes effect at the next start. The release given up is not taken again until a newer one is "
      "published.",
      NULL, link_options, 1, 1, run_revert},
+    {"guest remove-version", "GUEST", "remove a release that is kept for going back",
+     "Gives its space back. What runs, or would run next, is not removed. By itself a PC removes "
+     "it when its time by policy is over.",
+     NULL, version_options, 1, 1, run_remove_version},
     {"guest create", "GUEST", "make a guest of your own from a disk", NULL,
      "bulkhead guest create personal --personal --disk old-pc.raw", create_options, 1, 1,
      run_create},

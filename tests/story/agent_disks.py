@@ -117,6 +117,10 @@ def whole_release_is_fetched_once_however_it_is_asked_for(directory, keep):
     assert pc.read("work", 1 << 20, len(content), "system") == content
 
 
+def layers(pc):
+    return [name for name in os.listdir(os.path.join(pc.data, "guests", "work")) if name.startswith(("arrived-", "overlay-"))]
+
+
 def expanded(pc):
     """Bytes of arrived blocks on the PC."""
     total = 0
@@ -194,8 +198,22 @@ def overlay_is_kept_or_dropped_as_policy_says(directory, keep):
     pc.start("work")
     assert pc.read("work", 1 << 20, 10, "system") == b"changed!!!"
     pc.end("work")
+    status, text = pc.command("guest", "remove-version", "work", "--release", "1", ok=False)
+    assert status == 1 and "in use" in text, text
     company.admin("policy", "set", "persistence", "discard", "--key", company.key("policy.key"))
     wait_for("the policy", lambda: write_and_start_again() == b"system one")
+    # Back to version 2; the old one is offered until it is removed, and takes no space then.
+    company.admin("device", "update", "pc-1", "work")
+    wait_for("version 2 again", lambda: pc.guests()["work"]["release"] == 2)
+    assert pc.guests()["work"]["previous"] == 1
+    before = layers(pc)
+    pc.command("guest", "remove-version", "work")
+    assert pc.guests()["work"]["previous"] == 0 and not os.path.exists(os.path.join(pc.data, "images", "work", "1"))
+    assert len(layers(pc)) < len(before), (before, layers(pc))
+    status, text = pc.command("guest", "revert", "work", ok=False)
+    assert status == 1, text
+    pc.start("work")
+    assert pc.read("work", 1 << 20, 10, "system") == b"system two"
 
 
 def plain_text_of_a_guest_is_nowhere_on_the_pc(directory, keep):

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "control.h"
+#include "feed.h"
 #include "served.h"
 #include "testing_store.h"
 
@@ -15,7 +17,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 struct fixture {
@@ -244,6 +249,176 @@ static void a_disk_in_use_is_not_opened_twice(void **state)
 	assert_int_equal(served_close(served, NULL), 0);
 }
 
+/** A user disk with some data, its control at @path, and a connection to that. */
+static struct served *open_controlled(struct fixture *fixture, char path[128], int *connection)
+{
+	struct served_options options = {.state = fixture->state,
+					 .key = fixture->key,
+					 .layer_bytes = 64 << 20,
+					 .control = path,
+					 .stop_fd = -1};
+	struct served *served;
+
+	snprintf(path, 128, "%s/control", fixture->testing.folder);
+	served = open_served(&options);
+	*connection = control_connect(path);
+	assert_true(*connection >= 0);
+	return served;
+}
+
+static void write_block(struct served *served, uint64_t block, uint8_t value)
+{
+	uint8_t bytes[BLOCK_BYTES];
+
+	memset(bytes, value, sizeof(bytes));
+	assert_int_equal(guestdisk_write(served_disk(served), block * BLOCK_BYTES, BLOCK_BYTES, bytes), 0);
+}
+
+static void a_backup_reads_what_changed_as_it_was_at_its_beginning(void **state)
+{
+	struct control_message answer;
+	uint8_t bytes[BLOCK_BYTES];
+	char path[128];
+	int connection;
+	struct served *served = open_controlled(*state, path, &connection);
+
+	write_block(served, 7, 1);
+	write_block(served, 9000, 2);
+	assert_int_equal(control_ask(connection, CONTROL_BEGIN, 0, 0, &answer, NULL), 0);
+	assert_int_equal(answer.count, (64 << 20) / BLOCK_BYTES);
+	write_block(served, 7, 3); /* the guest goes on */
+	write_block(served, 8, 3);
+	assert_int_equal(control_ask(connection, CONTROL_CHANGED, 0, 0, &answer, NULL), 0);
+	assert_int_equal(answer.first, 7);
+	assert_int_equal(answer.count, 1);
+	assert_int_equal(control_ask(connection, CONTROL_CHANGED, 8, 0, &answer, NULL), 0);
+	assert_int_equal(answer.first, 9000);
+	assert_int_equal(control_ask(connection, CONTROL_CHANGED, 9001, 0, &answer, NULL), -ENOENT);
+	assert_int_equal(control_ask(connection, CONTROL_READ, 7, 1, &answer, bytes), 0);
+	assert_int_equal(bytes[17], 1);
+	assert_int_equal(control_ask(connection, CONTROL_END, 1, 0, &answer, NULL), 0);
+	/* The next one has only what was written since. */
+	assert_int_equal(control_ask(connection, CONTROL_BEGIN, 0, 0, &answer, NULL), 0);
+	assert_int_equal(control_ask(connection, CONTROL_CHANGED, 0, 0, &answer, NULL), 0);
+	assert_int_equal(answer.first, 7);
+	assert_int_equal(answer.count, 2);
+	assert_int_equal(control_ask(connection, CONTROL_CHANGED, 9, 0, &answer, NULL), -ENOENT);
+	assert_int_equal(control_ask(connection, CONTROL_DATA, 9, 0, &answer, NULL), 0);
+	assert_int_equal(answer.first, 9000);
+	close(connection);
+	assert_int_equal(served_close(served, NULL), 0);
+	assert_int_not_equal(access(path, F_OK), 0);
+}
+
+static void a_backup_whose_reader_goes_away_forgets_no_change(void **state)
+{
+	struct control_message answer;
+	char path[128];
+	int connection;
+	struct served *served = open_controlled(*state, path, &connection);
+
+	write_block(served, 5, 1);
+	assert_int_equal(control_ask(connection, CONTROL_BEGIN, 0, 0, &answer, NULL), 0);
+	close(connection);
+	connection = control_connect(path);
+	assert_int_equal(control_ask(connection, CONTROL_BEGIN, 0, 0, &answer, NULL), 0);
+	assert_int_equal(control_ask(connection, CONTROL_CHANGED, 0, 0, &answer, NULL), 0);
+	assert_int_equal(answer.first, 5);
+	close(connection);
+	assert_int_equal(served_close(served, NULL), 0);
+}
+
+static void questions_that_make_no_sense_are_refused(void **state)
+{
+	uint8_t *bytes = malloc(CONTROL_READ_BLOCKS_MAX * BLOCK_BYTES);
+	struct control_message answer, question;
+	char path[128];
+	int connection;
+	struct served *served = open_controlled(*state, path, &connection);
+
+	assert_int_equal(control_ask(connection, CONTROL_READ, 0, 1, &answer, bytes), -EINVAL);
+	assert_int_equal(control_ask(connection, CONTROL_CHANGED, 0, 0, &answer, NULL), -ENOENT);
+	assert_int_equal(control_ask(connection, CONTROL_BEGIN, 0, 0, &answer, NULL), 0);
+	assert_int_equal(control_ask(connection, CONTROL_BEGIN, 0, 0, &answer, NULL), -EBUSY);
+	assert_int_equal(control_ask(connection, CONTROL_READ, UINT64_MAX, 2, &answer, bytes), -EINVAL);
+	assert_int_equal(control_ask(connection, CONTROL_READ, 0, CONTROL_READ_BLOCKS_MAX + 1, &answer, bytes), -EINVAL);
+	assert_int_equal(control_ask(connection, CONTROL_READ, 0, 0, &answer, bytes), -EINVAL);
+	assert_int_equal(control_ask(connection, CONTROL_CHANGED, UINT64_MAX, 0, &answer, NULL), -ENOENT);
+	assert_int_equal(control_ask(connection, CONTROL_END, 2, 0, &answer, NULL), -EINVAL);
+	assert_int_equal(control_ask(connection, CONTROL_PROGRESS, 0, 0, &answer, NULL), -ENOTSUP);
+	assert_int_equal(control_ask(connection, (enum control_what)99, 0, 0, &answer, NULL), -EINVAL);
+	question = (struct control_message){.what = CONTROL_BEGIN, .state = 1};
+	control_answer(served_layer(served), NULL, &question, &answer, bytes);
+	assert_int_equal((int32_t)answer.what, -EINVAL);
+	close(connection);
+	assert_int_equal(served_close(served, NULL), 0);
+	free(bytes);
+}
+
+/** A feed that has nothing until it is told to. */
+struct slow_feed {
+	int listener, asked, ready;
+	pthread_t thread;
+};
+
+static int answer_late(void *context, const struct frame_address *address, bool urgent)
+{
+	struct slow_feed *slow = context;
+
+	if (urgent)
+		__atomic_add_fetch(&slow->asked, 1, __ATOMIC_RELAXED);
+	return __atomic_load_n(&slow->ready, __ATOMIC_RELAXED) ? -ENODATA : -EAGAIN;
+}
+
+static void *serve_slowly(void *context)
+{
+	struct slow_feed *slow = context;
+	int connection = accept(slow->listener, NULL, NULL);
+
+	feed_answer(connection, answer_late, slow);
+	close(connection);
+	return NULL;
+}
+
+static void *read_one(void *context)
+{
+	uint8_t block[BLOCK_BYTES];
+
+	return (void *)(intptr_t)guestdisk_read(context, 0, BLOCK_BYTES, block);
+}
+
+static void who_waits_for_a_frame_asks_until_it_comes(void **state)
+{
+	struct fixture *fixture = *state;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct slow_feed slow = {.listener = socket(AF_UNIX, SOCK_STREAM, 0)};
+	char id[33], pack[256], command[600];
+	struct served *served;
+	pthread_t reader;
+	void *result;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.90s/feed", fixture->testing.folder);
+	assert_int_equal(bind(slow.listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(slow.listener, 1), 0);
+	assert_int_equal(pthread_create(&slow.thread, NULL, serve_slowly, &slow), 0);
+	store_hex(fixture->testing.version, 16, id);
+	fixture->options.feed = address.sun_path;
+	/* A store in which nothing of the version has arrived: all its frames are marked absent. */
+	snprintf(pack, sizeof(pack), "%s/catalogue.db", fixture->store);
+	snprintf(command, sizeof(command), "sqlite3 %s \"UPDATE pack SET present = zeroblob(length(present))\"", pack);
+	assert_int_equal(system(command), 0);
+	served = open_served(&fixture->options);
+	assert_int_equal(pthread_create(&reader, NULL, read_one, served_disk(served)), 0);
+	while (__atomic_load_n(&slow.asked, __ATOMIC_RELAXED) < 3)
+		usleep(1000);
+	__atomic_store_n(&slow.ready, 1, __ATOMIC_RELAXED);
+	pthread_join(reader, &result);
+	assert_int_equal((intptr_t)result, -ENODATA);
+	assert_int_equal(served_close(served, NULL), 0);
+	pthread_join(slow.thread, NULL);
+	close(slow.listener);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +429,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_boot_trace_names_what_was_read_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_user_disk_is_made_once_and_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_disk_in_use_is_not_opened_twice, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_backup_reads_what_changed_as_it_was_at_its_beginning, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_backup_whose_reader_goes_away_forgets_no_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(questions_that_make_no_sense_are_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_waits_for_a_frame_asks_until_it_comes, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("served", tests, NULL, NULL);
