@@ -1,6 +1,7 @@
 /* admin_key.c: `bulkhead key ...`: keys of people, and the roles document that says what they may
  * sign. */
 #include "admin.h"
+#include "documents.h"
 #include "officer.h"
 #include "settings.h"
 #include "trust/strict_json.h"
@@ -120,8 +121,7 @@ static int publish_roles(struct remote *remote, const struct cli_context *contex
 	if (!status && dsse_write(&envelope, &text))
 		status = remote_fail(remote, "out of memory");
 	if (!status)
-		status =
-		    remote_send(remote, "PUT", "/api/v1/roles", text, "application/json", NULL);
+		status = documents_put(remote, "/api/v1/roles", text);
 	if (!status && is_first)
 		status = remote_trust_start(remote, &envelope);
 	free(text);

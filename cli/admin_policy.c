@@ -1,5 +1,6 @@
 /* admin_policy.c: `bulkhead policy ...`: show, change, try, sign. */
 #include "admin.h"
+#include "documents.h"
 #include "officer.h"
 #include "settings.h"
 #include "trust/strict_json.h"
@@ -90,8 +91,7 @@ static int publish(struct remote *remote, const struct cli_context *context, jso
 	policy_free(policy);
 	status = officer_sign(context, "key", DSSE_TYPE_POLICY, payload, &text);
 	if (!status)
-		status =
-		    remote_send(remote, "PUT", "/api/v1/policy", text, "application/json", NULL);
+		status = documents_put(remote, "/api/v1/policy", text);
 	free(text);
 	if (!status)
 		printf("policy %lld is in force; devices take it at their next contact\n",

@@ -5,6 +5,7 @@
 #include "admin_order.h"
 #include "admin_receipt.h"
 #include "command.h"
+#include "documents.h"
 #include "guest.h"
 #include "help.h"
 #include "image.h"
@@ -17,6 +18,7 @@ const struct cli_group cli_groups[] = {
 	{"Your data", own_data_commands},
 	{"Images", image_commands},
 	{"Server and administrators", admin_server_commands},
+	{"After a loss", documents_commands},
 	{"Who may sign what", admin_key_commands},
 	{"Users and groups", admin_people_commands},
 	{"Publishing", image_publish_commands},

@@ -1,5 +1,6 @@
 /* release.c: see release.h. */
 #include "release.h"
+#include "documents.h"
 #include "officer.h"
 #include "trust/strict_json.h"
 
@@ -57,7 +58,7 @@ int release_catalogue_put(struct remote *remote, const struct cli_context *conte
 	status = officer_sign(context, key_option, DSSE_TYPE_CATALOGUE, payload, &text);
 	snprintf(path, sizeof(path), "/api/v1/images/%s/catalogue", catalogue->image);
 	if (!status)
-		status = remote_send(remote, "PUT", path, text, "application/json", NULL);
+		status = documents_put(remote, path, text);
 	free(text);
 	return status;
 }

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define MANIFEST_MAX (1u << 20)
+#define FORGOTTEN_EPOCHS_MAX  1000
+#define FORGOTTEN_BACKUPS_MAX 1000000
 #define MISSING_MAX  100
 
 static const char *text_of(const json_t *row, const char *key)
@@ -266,14 +268,34 @@ static int check_packs(struct request *request, const json_t *packs)
 	return status;
 }
 
+/*
+ * Whether a backup belongs on the main branch: it comes from the disk's writer and builds on the
+ * newest. A device that knows of a later epoch or of later backups than the database has was there
+ * when they were made: the database is an older copy, and that device goes on being the writer
+ * (any device of the user may become it anyway, by the call that raises the epoch).
+ */
+static bool is_on_main(struct request *request, const json_t *disk, int64_t epoch, int64_t parent)
+{
+	int64_t epochs_ahead = epoch - number_of(disk, "epoch"),
+		backups_ahead = parent - number_of(disk, "last");
+
+	/* No copy is so old that more than this is missing. */
+	if (epochs_ahead > FORGOTTEN_EPOCHS_MAX || backups_ahead > FORGOTTEN_BACKUPS_MAX)
+		return false;
+	if (epochs_ahead > 0)
+		return true;
+	return epochs_ahead == 0 && (parent == number_of(disk, "newest") || backups_ahead > 0) &&
+	       !strcmp(text_of(disk, "writer"), request_device(request));
+}
+
 static int store_backup(struct request *request, const json_t *disk, const uint8_t *manifest,
 			size_t manifest_bytes)
 {
 	int64_t epoch = request_integer(request, "epoch", 0),
-		parent = request_integer(request, "parent", 0);
-	int64_t number = number_of(disk, "last") + 1;
-	bool is_main = epoch == number_of(disk, "epoch") && parent == number_of(disk, "newest") &&
-		       !strcmp(text_of(disk, "writer"), request_device(request));
+		parent = request_integer(request, "parent", 0),
+		last = number_of(disk, "last");
+	bool is_main = is_on_main(request, disk, epoch, parent);
+	int64_t number = (is_main && parent > last ? parent : last) + 1;
 	char *packs = strict_json_write(json_object_get(request->body, "packs"));
 	json_t *same;
 	int status = packs ? 0 : -ENOMEM;
@@ -298,6 +320,10 @@ static int store_backup(struct request *request, const json_t *disk, const uint8
 					     SV_INT(parent), SV_BLOB(manifest, manifest_bytes),
 					     SV_TEXT(packs)));
 	free(packs);
+	if (!status && is_main)
+		status = storage_run(request->storage, QUERY_DISK_ADOPT,
+				     STORAGE(SV_TEXT(request->parameters[0]), SV_INT(epoch),
+					     SV_TEXT(request_device(request))));
 	if (!status)
 		status = storage_run(
 		    request->storage, QUERY_DISK_ADVANCE,

@@ -25,6 +25,8 @@ static const char help[] =
     "  --packs-url URL        where clients fetch packs, if not from here\n"
     "  --threads N            [one per processor, 2 to 8]\n"
     "  --connections N        at the same time [2000]\n"
+    "  --restored             once, after the database was replaced by an older copy: goes on with\n"
+    "                         serials beyond those that devices have seen\n"
     "  --attempts N           logins and enrolments a minute from one address [30]\n"
     "  --help, --version\n";
 
@@ -37,6 +39,7 @@ enum option_code {
 	THREADS,
 	CONNECTIONS,
 	ATTEMPTS,
+	RESTORED,
 	HELP,
 	VERSION
 };
@@ -50,6 +53,7 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, THREADS},
     {"connections", required_argument, NULL, CONNECTIONS},
     {"attempts", required_argument, NULL, ATTEMPTS},
+    {"restored", no_argument, NULL, RESTORED},
     {"help", no_argument, NULL, HELP},
     {"version", no_argument, NULL, VERSION},
     {0},
@@ -99,6 +103,9 @@ static int read_option(int code, struct server_options *options)
 		return read_count("connections", 16, 100000, &options->connections) ? -1 : 2;
 	case ATTEMPTS:
 		return read_count("attempts", 1, 1000000, &options->open_calls_per_minute) ? -1 : 2;
+	case RESTORED:
+		options->restored = true;
+		return -1;
 	case HELP:
 		fputs(help, stdout);
 		return 0;

@@ -133,6 +133,25 @@ static int open_storage(struct server *server, char *problem, size_t problem_byt
 	return 0;
 }
 
+/* State serials only go forward on a device, whatever became of the database. */
+static int leap(struct server *server)
+{
+	struct storage *storage = server_storage(server);
+	int status = storage_begin(storage);
+
+	if (!status)
+		status = storage_run(storage, QUERY_LEAP, STORAGE_NONE);
+	if (!status)
+		status = journal_append_own(storage, server_now(server), "server_restored", "server",
+					    "the database came back from an older copy");
+	if (!status)
+		status = storage_commit(storage);
+	else
+		storage_rollback(storage);
+	server_storage_return(server, storage);
+	return status;
+}
+
 /* Makes the first owner with a password that is good for one thing: choosing another. */
 static int make_first_account(struct server *server)
 {
@@ -192,6 +211,8 @@ static int open_parts(struct server *server, char *problem, size_t problem_bytes
 		status = open_storage(server, problem, problem_bytes);
 	if (!status) {
 		status = make_first_account(server);
+		if (!status && server->options.restored)
+			status = leap(server);
 		if (status)
 			snprintf(problem, problem_bytes, "%s: %s", server->database,
 				 status == -ENOSPC ? "the disk is full; free some space"

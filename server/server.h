@@ -32,6 +32,7 @@ struct server_options {
 	size_t name_count;
 	unsigned int threads;		    /* 0 = one per processor, at most 8 */
 	unsigned int connections;	    /* at once; 0 = 2000 */
+	bool restored; /* the database is an older copy: leap beyond serials that devices have seen */
 	unsigned int open_calls_per_minute; /* logins and enrolments from one address; 0 = 30 */
 	int64_t (*clock)(void);		    /* Unix seconds; NULL = the system's */
 };
