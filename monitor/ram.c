@@ -76,3 +76,17 @@ bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, ui
 	memmove(target, source, size_bytes);
 	return true;
 }
+
+bool memory_exchange(struct memory *memory, uint64_t address, uint32_t size_bytes, uint64_t expected, uint64_t desired)
+{
+	void *place = ram_at(memory, address, size_bytes);
+	uint32_t narrow = (uint32_t)expected;
+
+	if (!place || address % size_bytes)
+		return false;
+	if (size_bytes == 4)
+		return __atomic_compare_exchange_n((uint32_t *)place, &narrow, (uint32_t)desired, false,
+						   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	return __atomic_compare_exchange_n((uint64_t *)place, &expected, desired, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
+}

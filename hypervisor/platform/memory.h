@@ -28,6 +28,13 @@ __attribute__((warn_unused_result)) bool memory_write(struct memory *memory, uin
 __attribute__((warn_unused_result)) bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from,
 						     uint64_t from_address, uint32_t size_bytes);
 
+/**
+ * Replaces @size_bytes (4 or 8) at an @address that is a multiple of them, if they are still @expected, in one step
+ * that no other processor can come between. Returns false if they are not, or if they lie outside the memory.
+ */
+__attribute__((warn_unused_result)) bool memory_exchange(struct memory *memory, uint64_t address, uint32_t size_bytes,
+							 uint64_t expected, uint64_t desired);
+
 /** Makes earlier reads and writes visible before later ones, to other processors too. */
 static inline void memory_barrier(void)
 {

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest's memory, page tables and instruction as one hostile input: fetched, decoded and carried out. The device is
+ * only ever touched inside the page it was touched in, and the instruction pointer moves by at most one instruction.
+ */
+#include "fake_memory.h"
+#include "mmio_decoder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEVICE_AT 0xfec00000ull
+
+static uint8_t bytes[16384];
+static struct memory guest = { bytes, 0, sizeof(bytes) };
+
+static void check(uint64_t address, uint32_t size_bytes)
+{
+	if (address < DEVICE_AT || address + size_bytes > DEVICE_AT + 4096 || !size_bytes || size_bytes > 8)
+		abort();
+}
+
+static uint64_t device_read(void *context, uint64_t address, uint32_t size_bytes)
+{
+	(void)context;
+	check(address, size_bytes);
+	return address * 0x9e3779b97f4a7c15ull;
+}
+
+static void device_write(void *context, uint64_t address, uint32_t size_bytes, uint64_t value)
+{
+	(void)context;
+	(void)value;
+	check(address, size_bytes);
+}
+
+struct input {
+	struct mmio_state state;
+	uint16_t offset;
+	uint8_t mode, is_write;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const enum mmio_mode modes[] = { MMIO_CODE_16, MMIO_CODE_32, MMIO_CODE_64, MMIO_CODE_64 };
+	static const struct mmio_device device = { .read = device_read, .write = device_write };
+	struct mmio_instruction instruction;
+	struct input input;
+	uint8_t fetched[MMIO_INSTRUCTION_BYTES];
+	uint64_t rip;
+	uint32_t count;
+
+	if (size < sizeof(input))
+		return 0;
+	memcpy(&input, data, sizeof(input));
+	data += sizeof(input);
+	size -= sizeof(input);
+	/* What is left fills every page with the same pattern: tables, code and data. */
+	for (size_t at = 0; at < sizeof(bytes) && size; at++)
+		bytes[at] = data[at % 4096 % size];
+	input.state.mode = modes[input.mode % 4];
+	rip = input.state.rip;
+	count = guest_fetch(&guest, &input.state.paging, rip, fetched, sizeof(fetched));
+	if (!mmio_decode(fetched, count, input.state.mode, &instruction))
+		return 0;
+	if (instruction.length_bytes == 0 || instruction.length_bytes > count)
+		abort();
+	if (mmio_execute(&input.state, &instruction, &guest, DEVICE_AT + input.offset % 4096, input.is_write & 1,
+			 &device) &&
+	    (uint32_t)(input.state.rip - rip) > instruction.length_bytes)
+		abort();
+	return 0;
+}
