@@ -2,6 +2,7 @@
 #ifndef SERVER_CALLER_H
 #define SERVER_CALLER_H
 
+#include "server/http_handshake.h"
 #include "server/request.h"
 
 /** What is known of one connection's peer. */
@@ -9,6 +10,7 @@ struct peer {
 	bool is_checked;
 	bool has_certificate;
 	uint8_t certificate_hash[32];
+	struct handshake handshake;
 };
 
 /** Settles whether the caller may make this call. Returns 0 or what problem() returned. */

@@ -1,5 +1,6 @@
 /* health.c: what machines ask about the server itself: alive, ready, metrics, its description. */
 #include "server/handlers.h"
+#include "server/http_handshake.h"
 #include "server/openapi.h"
 #include "server/version.h"
 
@@ -91,12 +92,14 @@ int health_metrics(struct request *request)
 	    "# TYPE bulkhead_backups gauge\nbulkhead_backups %ld\n"
 	    "# TYPE bulkhead_commands_open gauge\nbulkhead_commands_open %ld\n"
 	    "# TYPE bulkhead_audit_entries counter\nbulkhead_audit_entries_total %ld\n"
+	    "# TYPE bulkhead_handshakes_waiting gauge\nbulkhead_handshakes_waiting %zu\n"
 	    "# EOF\n",
 	    atomic_load(&server->counters.requests), atomic_load(&server->counters.refused),
 	    atomic_load(&server->counters.failed), atomic_load(&server->counters.polls),
 	    atomic_load(&server->counters.polls_unchanged),
 	    atomic_load(&server->counters.packs_bytes), COUNT("devices"), COUNT("devices_seen"),
-	    COUNT("users"), COUNT("images"), COUNT("backups"), COUNT("commands"), COUNT("audit"));
+	    COUNT("users"), COUNT("images"), COUNT("backups"), COUNT("commands"), COUNT("audit"),
+	    handshakes_asleep(server->handshakes));
 #undef COUNT
 	json_decref(row);
 	return written < 0

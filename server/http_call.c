@@ -30,9 +30,12 @@ void http_call_connection(void *context, struct MHD_Connection *connection, void
 {
 	const struct server *server = context;
 	const union MHD_ConnectionInfo *info;
+	struct peer *made;
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		*peer = calloc(1, sizeof(struct peer));
+		*peer = made = calloc(1, sizeof(*made));
+		if (made)
+			handshake_begin(server->handshakes, &made->handshake, connection);
 		info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 		/* A resumed session spares both sides the signatures; the peer's certificate
 		 * travels in the ticket. */

@@ -1,6 +1,7 @@
 /* http_listen.c: sockets, TLS and the daemons of libmicrohttpd. */
 #include "server/http.h"
 #include "server/http_call.h"
+#include "server/http_handshake.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,6 +18,8 @@
 #define IDLE_SECONDS	  30
 #define CONNECTION_MEMORY (16 * 1024)
 #define CONNECTIONS_USUAL 2000
+#define PACKS_CONNECTIONS 512u
+#define PACKS_STACK	  (256 * 1024)
 #define LISTEN_BACKLOG	  16384
 #define TLS_PRIORITIES	  "NORMAL:-VERS-ALL:+VERS-TLS1.3"
 
@@ -102,8 +105,15 @@ int http_start(struct server *server, char *problem, size_t problem_bytes)
 		close(fd);
 		return -EIO;
 	}
+	server->handshakes = handshakes_start();
+	if (!server->handshakes) {
+		snprintf(problem, problem_bytes, "TLS could not be started: out of threads or files");
+		close(fd);
+		return -ENOMEM;
+	}
 	server->daemon = MHD_start_daemon(
-	    MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+	    MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_USE_ERROR_LOG |
+		MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 	    http_call_handle, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_HTTPS_MEM_KEY,
 	    authority_server_key(server->authority), MHD_OPTION_HTTPS_MEM_CERT,
 	    authority_server_certificate(server->authority), MHD_OPTION_HTTPS_MEM_TRUST,
@@ -125,11 +135,15 @@ int http_start(struct server *server, char *problem, size_t problem_bytes)
 	fd = listen_on(server->options.packs_listen, &server->packs_port, problem, problem_bytes);
 	if (fd < 0)
 		return fd;
+	/* A thread a connection: only so does libmicrohttpd give sendfile() two megabytes at once
+	 * and not 128 KiB. A cache stands in front of it, so connections are few. */
 	server->packs_daemon = MHD_start_daemon(
-	    MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-	    http_call_handle_packs, server, MHD_OPTION_LISTEN_SOCKET, fd,
-	    MHD_OPTION_THREAD_POOL_SIZE, thread_count(server), MHD_OPTION_CONNECTION_LIMIT,
-	    connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_SECONDS,
+	    MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_THREAD_PER_CONNECTION |
+		MHD_USE_ERROR_LOG,
+	    0, NULL, NULL, http_call_handle_packs, server, MHD_OPTION_LISTEN_SOCKET, fd,
+	    MHD_OPTION_THREAD_STACK_SIZE, (size_t)PACKS_STACK, MHD_OPTION_CONNECTION_LIMIT,
+	    connections < PACKS_CONNECTIONS ? connections : PACKS_CONNECTIONS,
+	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_SECONDS,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 	    MHD_OPTION_NOTIFY_COMPLETED, http_call_completed, server, MHD_OPTION_END);
 	if (!server->packs_daemon) {
@@ -145,8 +159,13 @@ void http_stop(struct server *server)
 {
 	if (server->packs_daemon)
 		MHD_stop_daemon(server->packs_daemon);
+	if (server->handshakes)
+		handshakes_end(server->handshakes);
 	if (server->daemon)
 		MHD_stop_daemon(server->daemon);
+	if (server->handshakes)
+		handshakes_free(server->handshakes);
+	server->handshakes = NULL;
 	server->packs_daemon = NULL;
 	server->daemon = NULL;
 	if (server->ticket_key) {

@@ -2,6 +2,7 @@
 #include "server/request.h"
 #include "trust/strict_json.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <sodium.h>
@@ -222,8 +223,10 @@ void request_random(char *text, size_t byte_count)
 	static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789";
 	size_t count = byte_count * 8 / 5 + 1;
 
+	static_assert(sizeof(letters) == 32 + 1, "a letter holds five bits");
+	randombytes_buf(text, count);
 	for (size_t i = 0; i < count; i++)
-		text[i] = letters[randombytes_uniform(32)];
+		text[i] = letters[(uint8_t)text[i] & 31];
 	text[count] = 0;
 }
 

@@ -37,6 +37,7 @@ struct server_options {
 	int64_t (*clock)(void);		    /* Unix seconds; NULL = the system's */
 };
 
+struct handshakes;
 struct presence;
 struct limits;
 struct MHD_Daemon;
@@ -67,6 +68,7 @@ struct server {
 		atomic_uint_fast64_t requests, refused, failed, packs_bytes, polls, polls_unchanged;
 	} counters;
 	void *ticket_key; /* gnutls_datum_t: seals TLS sessions that devices resume; new at every start */
+	struct handshakes *handshakes;
 	struct MHD_Daemon *daemon, *packs_daemon;
 	int port, packs_port;
 	char first_password[SERVER_PASSWORD_MAX]; /* not empty only right after the first start */
