@@ -35,7 +35,7 @@ int hypercall_find(void)
 	return 0;
 }
 
-static u64 call_once(const struct hypercall *call, u64 *value)
+u64 hypercall_once(const struct hypercall *call, u64 *value)
 {
 	const u64 *argument = call->arguments;
 	register u64 r8 asm("r8") = argument[4];
@@ -51,7 +51,8 @@ static u64 call_once(const struct hypercall *call, u64 *value)
 			     : "+a"(status), "+d"(rdx)
 			     : "D"(argument[0]), "S"(argument[1]), "c"(argument[3]), "r"(r8)
 			     : "memory");
-	*value = rdx;
+	if (value)
+		*value = rdx;
 	return status;
 }
 
@@ -60,7 +61,7 @@ int hypercall_make(const struct hypercall *call, u64 *value)
 	u64 status, answer;
 
 	for (;;) {
-		status = call_once(call, &answer);
+		status = hypercall_once(call, &answer);
 		if (status != BULKHEAD_AGAIN)
 			break;
 		cond_resched();

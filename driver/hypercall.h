@@ -29,6 +29,12 @@ int hypercall_find(void);
  */
 int hypercall_make(const struct hypercall *call, u64 *value);
 
+/**
+ * Makes one call once, in any context, and returns its status (enum bulkhead_error), AGAIN too.
+ * @value  gets the call's value if not NULL; with AGAIN as well.
+ */
+u64 hypercall_once(const struct hypercall *call, u64 *value);
+
 /** The errno that stands for a status of the interface. */
 int hypercall_errno(u64 status);
 

@@ -12,6 +12,7 @@
 
 #include "device.h"
 #include "hypercall.h"
+#include "kvm.h"
 
 static int __init bulkhead_init(void)
 {
@@ -21,11 +22,18 @@ static int __init bulkhead_init(void)
 		pr_info("this kernel does not run under Bulkhead\n");
 	if (error)
 		return error;
-	return bulkhead_device_register();
+	error = bulkhead_device_register();
+	if (error)
+		return error;
+	error = kvm_device_register();
+	if (error)
+		bulkhead_device_unregister();
+	return error;
 }
 
 static void __exit bulkhead_exit(void)
 {
+	kvm_device_unregister();
 	bulkhead_device_unregister();
 }
 
