@@ -122,8 +122,11 @@ BOOTS = [
     Boot("panic", "uefi", first=["provoke_panic"], until="the machine has stopped",
          buttons={"break_hypervisor": break_hypervisor}, pc={"debugger": True},
          checks=[panic_names_reason_registers_and_build, all_processors_stop]),
-    Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable"], series="6.12",
+    Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable", "guest_runs_by_the_kvm_api"], series="6.12",
          checks=UNDER),
     Boot("guests-by-hypercall", "uefi",
          ["guest_keeps_its_secret", "spinning_guest_is_interrupted", "guests_come_and_go"], checks=UNDER),
+    Boot("guests-by-kvm", "uefi",
+         ["guest_runs_by_the_kvm_api", "unprotected_guest_runs_in_lent_memory", "killed_monitors_leave_nothing",
+          "driver_stays_while_a_guest_exists"], checks=UNDER),
 ]
