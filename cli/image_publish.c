@@ -6,6 +6,7 @@
  * on: packs and manifests never change.
  */
 #include "image_publish.h"
+#include "image_store.h"
 #include "officer.h"
 #include "output.h"
 #include "release.h"
@@ -113,10 +114,10 @@ static int publish(struct publishing *publishing, const char *disk)
 	struct problem problem = {.line = ""};
 	struct publish_source source;
 	struct version_row base;
-	int file = open(disk, O_RDONLY | O_CLOEXEC), status;
+	int file, status = image_open_raw(publishing->context, disk, publishing->store_path, &file);
 
-	if (file < 0)
-		return cli_fail(publishing->context, "%s: %s", disk, strerror(errno));
+	if (status != CLI_OK)
+		return status;
 	status = publish_source_fd(file, &source);
 	options.base = find_base(publishing, &base);
 	options.description = publishing->version;
@@ -304,12 +305,12 @@ static const struct cli_option options[] = {
     {0}};
 
 const struct cli_command image_publish_commands[] = {
-    {"image publish", "DISK", "publish a raw disk as a version of an image",
+    {"image publish", "DISK", "publish a disk as a version of an image",
      "Only blocks that no version before has are kept and sent. PCs to which the image is assigned "
      "fetch it in the "
-     "background and switch to it when the guest next starts. `bulkhead image import` makes a raw "
-     "disk of any other.",
-     "bulkhead image publish debian.raw --name work --version 1 --key images.key", options, 1, 1,
+     "background and switch to it when the guest next starts. DISK may be in any format that "
+     "`bulkhead image import` takes.",
+     "bulkhead image publish debian.qcow2 --name work --version 1 --key images.key", options, 1, 1,
      run},
     {0},
 };

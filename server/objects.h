@@ -41,7 +41,7 @@ struct objects_driver {
 	/* Bytes of an unfinished upload, 0 if there is none. */
 	uint64_t (*partial)(void *handle, const char *key);
 	/* Starts or goes on at @offset_bytes, which must be what partial() says: else -ESTALE.
-	 * -EBUSY: somebody does. */
+	 * Whoever holds it is left with nothing to publish; -EBUSY: somebody else came first. */
 	int (*put_start)(void *handle, const char *key, uint64_t offset_bytes,
 			 struct object_put *put);
 	int (*put_write)(void *handle, struct object_put *put, const void *data, size_t bytes);

@@ -1,7 +1,11 @@
 /*
  * objects_directory.c: objects as files of a directory that nginx or any cache can serve as it
  * stands: packs/ab/abcd..., manifests/ab/abcd..., disks/NAME/abcd.... Uploads live in partial/ and
- * are renamed when whole and synced.
+ * get their place when whole and synced.
+ *
+ * A connection that was cut is noticed late, and its upload stays locked until then. Whoever goes on
+ * meanwhile gets a file of its own with what had arrived, which takes the partial file's name; the
+ * late one finds that its file has no name any more, and can neither publish nor remove anything.
  */
 #include "server/objects.h"
 #include "server/step.h"
@@ -9,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +144,58 @@ static uint64_t directory_partial(void *handle, const char *key)
 	return fstatat(directory->fd, path, &info, 0) ? 0 : (uint64_t)info.st_size;
 }
 
+/* Whether the upload's file still is the one of that name. */
+static bool is_named(const struct directory *directory, const char *path, int fd)
+{
+	struct stat named, own;
+
+	return !fstatat(directory->fd, path, &named, AT_SYMLINK_NOFOLLOW) && !fstat(fd, &own) &&
+	       named.st_dev == own.st_dev && named.st_ino == own.st_ino;
+}
+
+static int copy_start(int from, int to, uint64_t bytes)
+{
+	off_t at = 0, out = 0;
+
+	while ((uint64_t)at < bytes) {
+		ssize_t copied = copy_file_range(from, &at, to, &out, bytes - (uint64_t)at, 0);
+
+		if (copied <= 0)
+			return copied < 0 ? -errno : -EIO;
+	}
+	return 0;
+}
+
+/* Goes on with an upload that somebody holds: @put->fd becomes a file of its own. */
+static int take_over(const struct directory *directory, const char *path, uint64_t offset_bytes,
+		     struct object_put *put)
+{
+	struct stat info;
+	char own[128];
+	int status, fd;
+
+	if (fstat(put->fd, &info) || (offset_bytes && (uint64_t)info.st_size != offset_bytes))
+		return -ESTALE;
+	snprintf(own, sizeof(own), "%s.%08x", path, randombytes_random());
+	fd = openat(directory->fd, own, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return -errno;
+	status = copy_start(put->fd, fd, offset_bytes);
+	if (!status && flock(fd, LOCK_EX | LOCK_NB))
+		status = -EBUSY;
+	step();
+	if (!status && renameat(directory->fd, own, directory->fd, path))
+		status = -errno;
+	if (status) {
+		unlinkat(directory->fd, own, 0);
+		close(fd);
+		return status;
+	}
+	close(put->fd);
+	put->fd = fd;
+	return 0;
+}
+
 static int directory_put_start(void *handle, const char *key, uint64_t offset_bytes,
 			       struct object_put *put)
 {
@@ -153,8 +210,11 @@ static int directory_put_start(void *handle, const char *key, uint64_t offset_by
 	if (put->fd < 0)
 		return -errno;
 	if (flock(put->fd, LOCK_EX | LOCK_NB)) {
-		close(put->fd);
-		return -EBUSY;
+		status = take_over(directory, path, offset_bytes, put);
+		if (status) {
+			close(put->fd);
+			return status;
+		}
 	}
 	/* An upload that starts again at 0 starts over. */
 	if (!offset_bytes && ftruncate(put->fd, 0))
@@ -203,7 +263,8 @@ static void directory_put_drop(void *handle, struct object_put *put)
 	char path[96];
 
 	partial_place(put->key, path);
-	unlinkat(directory->fd, path, 0);
+	if (is_named(directory, path, put->fd))
+		unlinkat(directory->fd, path, 0);
 	close(put->fd);
 }
 
@@ -231,7 +292,7 @@ static int hash_matches(int fd, const uint8_t expected[32])
 static int directory_put_commit(void *handle, struct object_put *put, const uint8_t sha256[32])
 {
 	struct directory *directory = handle;
-	char path[OBJECTS_KEY_MAX + 8], from[96], *slash;
+	char path[OBJECTS_KEY_MAX + 8], from[96], own[40], *slash;
 	int status = hash_matches(put->fd, sha256);
 
 	if (status == -EKEYREJECTED) {
@@ -246,9 +307,14 @@ static int directory_put_commit(void *handle, struct object_put *put, const uint
 	if (!status && fsync(put->fd))
 		status = -errno;
 	step();
-	if (!status && renameat(directory->fd, from, directory->fd, path))
-		status = -errno;
+	/* By the descriptor: the name may be another's upload by now. There already: the same object. */
+	snprintf(own, sizeof(own), "/proc/self/fd/%d", put->fd);
+	if (!status && linkat(AT_FDCWD, own, directory->fd, path, AT_SYMLINK_FOLLOW) &&
+	    errno != EEXIST)
+		status = errno == ENOENT ? -EBUSY : -errno;
 	step();
+	if (!status && is_named(directory, from, put->fd))
+		unlinkat(directory->fd, from, 0);
 	if (!status) {
 		slash = strrchr(path, '/');
 		*slash = 0;

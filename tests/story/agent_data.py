@@ -126,9 +126,8 @@ def server_killed_in_the_middle_costs_nothing(directory, keep):
 
 def transfers_survive_a_line_that_breaks_again_and_again(directory, keep):
     company, pc = assigned(directory, keep)
-    # The server notices a lost TLS connection after half a minute only, and until then lets nobody go on with that pack:
-    # each cut of an upload costs so much, hence few of them.
-    line = Lossy(company.port, 2500000)
+    # The server notices a lost connection after half a minute only; whoever goes on before that is let in.
+    line = Lossy(company.port, 700000)
     keep(line)
     pc.go_through(line.port)
     pc.start("work")
@@ -137,10 +136,10 @@ def transfers_survive_a_line_that_breaks_again_and_again(directory, keep):
 
     def backed_up():
         return pc.command("backup", "run", "work", ok=False)[0] == 0
-    wait_for("the backup", backed_up, 240)
+    wait_for("the backup", backed_up)
     company.publish("work", "2", os.urandom(6 << 20))
-    wait_for("version 2 through the broken line", lambda: pc.guests()["work"]["release"] == 2, 240)
-    assert line.cuts > 1, line.cuts
+    wait_for("version 2 through the broken line", lambda: pc.guests()["work"]["release"] == 2)
+    assert line.cuts > 4, line.cuts
     print(f"# the line broke {line.cuts} times")
 
 

@@ -189,7 +189,7 @@ def overlay_is_kept_or_dropped_as_policy_says(directory, keep):
         return seen
     assert write_and_start_again() == b"changed!!!"
     # A new version begins with an empty overlay; the old one is as it was left when the guest goes back.
-    company.publish("work", "2", b"system two", SIZE)
+    company.publish("work", "2", b"system two", SIZE, "qcow2")
     wait_for("version 2", lambda: pc.guests()["work"]["release"] == 2)
     pc.start("work")
     assert pc.read("work", 1 << 20, 10, "system") == b"system two"

@@ -115,13 +115,16 @@ class Company:
                    "--new-password-file", os.path.join(directory, "password"))
         self.admin("key", "setup", self.keys, "--no-passphrase")
 
-    def publish(self, image, version, content, size=64 << 20):
-        """Publishes a disk of `size` bytes with `content` at 1 MiB."""
+    def publish(self, image, version, content, size=64 << 20, form="raw"):
+        """Publishes a disk of `size` bytes with `content` at 1 MiB, from a file of that format."""
         path = os.path.join(self.directory, "image.raw")
         with open(path, "wb") as file:
             file.truncate(size)
             file.seek(1 << 20)
             file.write(content)
+        if form != "raw":
+            run("qemu-img", "convert", "-f", "raw", "-O", form, path, f"{path}.{form}")
+            path = f"{path}.{form}"
         return self.admin("image", "publish", path, "--name", image, "--version", version, "--key",
                           self.key("images.key"))
 
