@@ -24,7 +24,7 @@ void io_apic_init(struct io_apic *apic)
 /* A level-triggered input sends when it is on and the last message has been ended. */
 static uint32_t send_level(struct io_apic *apic, unsigned int input)
 {
-	uint64_t entry = apic->entries[input];
+	uint64_t entry = input < IO_APIC_INPUTS ? apic->entries[input] : MASKED;
 
 	if (!(entry & LEVEL) || (entry & (MASKED | REMOTE_IRR)) || !(apic->levels >> input & 1))
 		return 0;
