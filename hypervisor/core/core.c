@@ -59,6 +59,7 @@ enum bulkhead_error core_start(const struct core_config *config)
 	core.build_id = config->build_id;
 	core.back_end = config->back_end;
 	core.facts = config->facts;
+	core.tsc_khz = config->tsc_khz ? config->tsc_khz : LOCAL_APIC_TIMER_KHZ;
 	core.next_generation = 1;
 	error = frame_table_init(&core.frames, map, config->frame_storage);
 	if (error)

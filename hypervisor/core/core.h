@@ -24,6 +24,7 @@ struct core_config {
 	const char *build_id;
 	const char *back_end; /* "svm" */
 	uint64_t facts;	      /* BULKHEAD_FACT_* */
+	uint32_t tsc_khz;     /* rate of the time-stamp counter; 0: not known */
 };
 
 struct core {
@@ -38,6 +39,7 @@ struct core {
 	const char *build_id;
 	const char *back_end;
 	uint64_t facts;
+	uint32_t tsc_khz; /* never 0 */
 	struct log log;
 	struct bulkhead_stats stats[MAX_PROCESSORS];
 };

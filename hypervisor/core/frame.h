@@ -12,9 +12,9 @@
  *   GUEST       one guest's, at one address of it (guest, where)
  *   RELEASED    given up by a guest and cleared; waits for the service domain to take it back
  *   TABLE       paid for tables of a guest, or of the service domain (guest = NO_GUEST); ours to write
- *   VCPU        paid for a vCPU of a guest; ours to write
+ *   VCPU        paid for a vCPU of a guest or for its platform; ours to write
  *
- * Pins count users inside the hypervisor of a page of the service domain (run pages): a pinned page
+ * Pins count users inside the hypervisor of a page of the service domain (run pages, relay areas): a pinned page
  * cannot be given away.
  */
 #ifndef BULKHEAD_CORE_FRAME_H

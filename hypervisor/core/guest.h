@@ -14,9 +14,11 @@
 #include "address_space.h"
 #include "arch.h"
 #include "measure.h"
+#include "platform.h"
 
 struct core_locked;
 struct guest;
+struct guest_platform;
 
 /** States of a vCPU. */
 enum vcpu_state {
@@ -34,6 +36,9 @@ struct vcpu {
 	uint32_t page_count;
 	uint32_t processor;    /* while RUNNING */
 	struct phys run_page;  /* of the service domain, pinned; shared with the driver */
+	/* What this run left to do for others; written to the run page when it ends (guest_run_vcpu()). */
+	struct platform_effects effects;
+	uint64_t deadline;     /* time-stamp counter at which it wants to run again; 0: never by itself */
 	void *arch;	       /* the back-end's, inside pages */
 };
 
@@ -48,6 +53,7 @@ enum transfer_kind {
 	TRANSFER_NONE = 0,
 	TRANSFER_DONATE, /* clear, then map */
 	TRANSFER_LOAD,	 /* measure, then map */
+	TRANSFER_TAKE,	 /* clear, then ours: for the guest's platform */
 };
 
 /** A donation in progress: its pages belong to nobody until all are done. */
@@ -63,6 +69,7 @@ struct transfer {
 struct teardown {
 	struct guest_phys next; /* everything below is given back */
 	uint32_t vcpu_next;
+	uint32_t relay_next; /* relay areas below it are unpinned */
 	uint32_t done;	     /* pages of the present run that are cleared */
 	bool is_flushed;     /* no translation of the guest's is left */
 };
@@ -73,13 +80,15 @@ struct guest {
 	bool is_protected;
 	uint8_t range_count;
 	uint16_t vcpu_count;
-	uint32_t running;	/* vCPUs inside arch_vcpu_run() */
+	uint32_t running;	/* vCPUs inside arch_vcpu_run(), and calls inside its platform */
 	uint64_t memory_pages;	/* filled, and in transfer */
 	struct address_space space;
 	struct guest_range ranges[BULKHEAD_MAX_RANGES];
 	struct measurement measurement;
 	struct transfer transfer;
 	struct teardown teardown;
+	struct phys platform_pages;
+	struct guest_platform *platform; /* in platform_pages (FRAME_VCPU); NULL: none */
 	uint32_t seal_next; /* next vCPU to measure while SEALING */
 	struct vcpu vcpus[BULKHEAD_MAX_VCPUS];
 };

@@ -34,6 +34,15 @@ static const struct hypercall_row rows[BULKHEAD_CALL_COUNT] = {
 	ROW(BULKHEAD_CALL_VCPU_SET, 3, "vcpu-set", hypercalls_vcpu_set),
 	ROW(BULKHEAD_CALL_VCPU_GET, 3, "vcpu-get", hypercalls_vcpu_get),
 	ROW(BULKHEAD_CALL_VCPU_RUN, 2, "vcpu-run", hypercalls_vcpu_run),
+
+	ROW(BULKHEAD_CALL_PLATFORM_CREATE, 2, "platform-create", hypercalls_platform_create),
+	ROW(BULKHEAD_CALL_PLATFORM_BLOB, 3, "platform-blob", hypercalls_platform_blob),
+	ROW(BULKHEAD_CALL_PLATFORM_DEVICE, 3, "platform-device", hypercalls_platform_device),
+	ROW(BULKHEAD_CALL_PLATFORM_CONFIG, 4, "platform-config", hypercalls_platform_config),
+	ROW(BULKHEAD_CALL_PLATFORM_RELAY, 3, "platform-relay", hypercalls_platform_relay),
+	ROW(BULKHEAD_CALL_PLATFORM_LINE, 3, "platform-line", hypercalls_platform_line),
+	ROW(BULKHEAD_CALL_PLATFORM_BACKEND, 2, "platform-backend", hypercalls_platform_backend),
+	ROW(BULKHEAD_CALL_PLATFORM_RELEASE, 2, "platform-release", hypercalls_platform_release),
 };
 
 static const struct hypercall_row *find_row(uint64_t number)

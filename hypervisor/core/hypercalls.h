@@ -28,5 +28,13 @@ enum bulkhead_error hypercalls_vcpu_create(const uint64_t *arguments, uint64_t *
 enum bulkhead_error hypercalls_vcpu_set(const uint64_t *arguments, uint64_t *value);
 enum bulkhead_error hypercalls_vcpu_get(const uint64_t *arguments, uint64_t *value);
 enum bulkhead_error hypercalls_vcpu_run(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_create(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_blob(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_device(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_config(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_relay(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_line(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_backend(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_release(const uint64_t *arguments, uint64_t *value);
 
 #endif

@@ -2,6 +2,7 @@
 /*
  * Calls about the machine: version, status, counters, log. Answers go to a page of the caller's own.
  */
+#include "guest_platform.h"
 #include "hypercalls.h"
 
 enum bulkhead_error hypercalls_version(const uint64_t *arguments, uint64_t *value)
@@ -45,6 +46,8 @@ static void describe(struct bulkhead_status *status)
 	status->facts = core.facts;
 	status->processor_count = arch_processor_count();
 	status->vcpu_pages = 1 + arch_vcpu_pages();
+	status->tsc_khz = core.tsc_khz;
+	status->platform_pages = GUEST_PLATFORM_PAGES;
 	status->memory_pages = core.frames.page_count;
 	status->hypervisor_pages = count[FRAME_HYPERVISOR];
 	status->guest_pages = count[FRAME_GUEST] + count[FRAME_LENT];

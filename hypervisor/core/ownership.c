@@ -114,7 +114,7 @@ static enum bulkhead_error continue_transfer(struct core_locked held, struct gue
 	struct guest_phys at = guest_phys_plus_pages(transfer->at, transfer->done);
 	struct frame *frames = frame_of(&held.core->frames, transfer->page);
 
-	if (transfer->kind == TRANSFER_DONATE) {
+	if (transfer->kind != TRANSFER_LOAD) {
 		if (!clear_step(transfer->page, transfer->page_count, &transfer->done))
 			return BULKHEAD_AGAIN;
 	} else {
@@ -123,6 +123,13 @@ static enum bulkhead_error continue_transfer(struct core_locked held, struct gue
 			return BULKHEAD_AGAIN;
 		if (++transfer->done < transfer->page_count)
 			return BULKHEAD_AGAIN;
+	}
+	if (transfer->kind == TRANSFER_TAKE) {
+		frame_set(&held.core->frames, frames, transfer->page_count, FRAME_VCPU,
+			  guest_slot(guest), 0);
+		guest->memory_pages -= transfer->page_count;
+		*transfer = (struct transfer){ 0 };
+		return BULKHEAD_OK;
 	}
 	frame_set(&held.core->frames, frames, transfer->page_count, FRAME_GUEST, guest_slot(guest),
 		  (uint32_t)(transfer->at.value / PAGE_BYTES));
@@ -345,6 +352,35 @@ enum bulkhead_error ownership_take(struct core_locked held, struct phys page, ui
 				   enum frame_state state, uint8_t guest)
 {
 	return take(held, page, page_count, state, guest, RESERVED_TABLES);
+}
+
+enum bulkhead_error ownership_take_many(struct core_locked held, struct guest *guest,
+					struct phys page, uint64_t page_count)
+{
+	const struct guest_phys nowhere = { 0 };
+	struct frame *frames;
+	enum bulkhead_error error;
+
+	if (guest->transfer.kind != TRANSFER_NONE) {
+		if (!is_same_transfer(&guest->transfer, page, nowhere, page_count, TRANSFER_TAKE))
+			return BULKHEAD_BUSY;
+		return continue_transfer(held, guest);
+	}
+	error = find_service_pages(held, page, page_count, &frames);
+	if (error)
+		return error;
+	error = check_service_tables(held, page, page_count, RESERVED_TABLES);
+	if (error)
+		return error;
+
+	hide_from_service(held, page, frames, page_count);
+	guest->memory_pages += page_count;
+	guest->transfer = (struct transfer){
+		.kind = TRANSFER_TAKE,
+		.page = page,
+		.page_count = (uint32_t)page_count,
+	};
+	return continue_transfer(held, guest);
 }
 
 enum bulkhead_error ownership_pay(struct core_locked held, struct guest *guest, struct phys page)

@@ -76,6 +76,13 @@ MUST_USE enum bulkhead_error ownership_take(struct core_locked held, struct phys
 					    uint8_t guest);
 
 /**
+ * The same for more pages than one call clears: resumable, and a transfer of the guest while unfinished.
+ * @page_count: 1 .. 512, inside one 2 MiB area; the pages become FRAME_VCPU
+ */
+MUST_USE enum bulkhead_error ownership_take_many(struct core_locked held, struct guest *guest,
+						 struct phys page, uint64_t page_count);
+
+/**
  * Gives pages that no processor can reach any more back to the service domain, cleared.
  * @page_count: inside one 2 MiB area
  * @done: pages cleared so far; starts as 0 and is kept by the caller between calls

@@ -2,9 +2,9 @@
 /*
  * The end of a guest. Once no vCPU runs and every processor has dropped the guest's translations,
  * nobody can reach its memory; it is then cleared and given back a piece at a time: an unfinished
- * transfer, what is mapped, the vCPUs' pages, the tables, the root.
+ * transfer, what is mapped, the vCPUs' pages, the platform, the tables, the root.
  */
-#include "ownership.h"
+#include "guest_platform.h"
 
 /* Pages in a row that one step gives back: neighbours in the guest and in memory, one area. */
 static uint32_t run_length(const struct guest *guest, struct guest_phys at,
@@ -147,5 +147,7 @@ enum bulkhead_error guest_destroy(struct core_locked held, struct guest *guest)
 		return error;
 	if (guest->teardown.vcpu_next < BULKHEAD_MAX_VCPUS)
 		return return_vcpu(held, guest);
+	if (guest->platform)
+		return guest_platform_return(held, guest);
 	return return_tables(held, guest);
 }

@@ -3,7 +3,7 @@
  * A guest's processors: making them, their state while that may be seen, and running them. A vCPU
  * runs on one processor at a time; while it does, its guest cannot be destroyed.
  */
-#include "ownership.h"
+#include "guest_platform.h"
 
 enum bulkhead_error guest_add_vcpu(struct core_locked held, struct guest *guest, uint64_t index,
 				   struct phys pages, struct phys run_page)
@@ -19,6 +19,9 @@ enum bulkhead_error guest_add_vcpu(struct core_locked held, struct guest *guest,
 	vcpu = &guest->vcpus[index];
 	if (vcpu->state != VCPU_FREE)
 		return BULKHEAD_OCCUPIED;
+	/* A platform comes before the vCPUs or not at all. */
+	if (guest->transfer.kind == TRANSFER_TAKE)
+		return BULKHEAD_BUSY;
 	/* Pinned first: a run page among the pages to be given is then refused by the taking. */
 	error = ownership_pin(held, run_page);
 	if (error)
@@ -38,6 +41,8 @@ enum bulkhead_error guest_add_vcpu(struct core_locked held, struct guest *guest,
 		.run_page = run_page,
 	};
 	guest->vcpu_count++;
+	if (guest->platform)
+		apic_bus_add(&guest->platform->platform.apics, vcpu->index, core.tsc_khz);
 	arch_vcpu_init(vcpu);
 	return BULKHEAD_OK;
 }
@@ -135,7 +140,9 @@ enum bulkhead_error guest_run_vcpu(uint64_t handle, uint64_t index)
 	core_unlock(held);
 	if (error)
 		return error;
-	arch_vcpu_run(vcpu);
+	if (!guest_platform_resume(vcpu))
+		arch_vcpu_run(vcpu);
+	guest_platform_tell(vcpu);
 	held = core_lock();
 	vcpu->state = VCPU_READY;
 	vcpu->guest->running--;

@@ -101,7 +101,7 @@ static uint64_t common_read(const struct virtio_device *device, uint32_t offset)
 	case COMMON_QUEUE_COUNT:
 		return device->queue_count;
 	case COMMON_STATUS:
-		return device->status;
+		return device->held_status ? device->held_status : device->status;
 	case COMMON_GENERATION:
 		return device->config_generation;
 	case COMMON_QUEUE_SELECT:
@@ -136,6 +136,7 @@ static void write_status(struct virtio_device *device, uint8_t value)
 	uint8_t added = (uint8_t)(value & ~device->status);
 
 	if (value == 0) {
+		device->last_status = device->status;
 		reset_state(device);
 		tell(device->owner->reset, device);
 		return;
@@ -199,6 +200,8 @@ static void queue_write(struct virtio_device *device, uint32_t offset, uint32_t 
 
 static void common_write(struct virtio_device *device, uint32_t offset, uint32_t value)
 {
+	if (device->held_status)
+		return;
 	switch (offset) {
 	case COMMON_DEVICE_FEATURE_SELECT:
 		device->feature_select_device = value;
@@ -503,6 +506,25 @@ bool virtio_pci_take_pending(struct virtio_device *device, struct virtio_message
 void virtio_pci_needs_reset(struct virtio_device *device)
 {
 	device->status |= VIRTIO_STATUS_NEEDS_RESET;
+}
+
+void virtio_pci_hold_reset(struct virtio_device *device)
+{
+	/* Never 0, which would say that the reset is done. */
+	device->held_status = device->last_status | VIRTIO_STATUS_NEEDS_RESET;
+}
+
+bool virtio_pci_finish_reset(struct virtio_device *device)
+{
+	bool was_held = device->held_status;
+
+	device->held_status = 0;
+	return was_held;
+}
+
+void virtio_pci_offer_queue(struct virtio_device *device, unsigned int queue, uint16_t size_max)
+{
+	device->queues[queue].size_max = device->queues[queue].size = size_max;
 }
 
 bool virtio_pci_is_running(const struct virtio_device *device)

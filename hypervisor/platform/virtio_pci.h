@@ -69,6 +69,8 @@ struct virtio_device {
 	uint32_t feature_select_device, feature_select_driver;
 	uint16_t queue_count, queue_select, config_vector;
 	uint8_t status, isr, config_generation;
+	uint8_t held_status; /**< what the driver reads while its reset is not done; 0: none waits */
+	uint8_t last_status; /**< before the reset */
 	uint8_t msix_capability, window_capability; /**< where they stand in configuration space */
 	uint32_t pending;	 /**< MSI-X pending bits */
 
@@ -118,6 +120,18 @@ bool virtio_pci_vector_message(const struct virtio_device *device, unsigned int 
 
 /** Says that the device cannot go on without a reset (2.1.2): a broken queue or a dead backend. */
 void virtio_pci_needs_reset(struct virtio_device *device);
+
+/**
+ * From the owner's reset callback: the driver goes on reading the old status, and its writes are lost, until
+ * virtio_pci_finish_reset().
+ */
+void virtio_pci_hold_reset(struct virtio_device *device);
+
+/** The reset is done. Returns false if none was held. */
+bool virtio_pci_finish_reset(struct virtio_device *device);
+
+/** Sets the largest size of a queue: a power of two, or 0 so that the driver finds no such queue. */
+void virtio_pci_offer_queue(struct virtio_device *device, unsigned int queue, uint16_t size_max);
 
 /** Whether the driver has finished setting up and not reset since. */
 bool virtio_pci_is_running(const struct virtio_device *device);

@@ -36,7 +36,7 @@ __attribute__((noreturn)) void hypervisor_leave_for(void (*function)(struct proc
 						    struct processor *processor, uint64_t cr3,
 						    uint64_t stack);
 
-static bool memory_read(void *context, uint64_t address, void *buffer, size_t size)
+static bool tables_read(void *context, uint64_t address, void *buffer, size_t size)
 {
 	(void)context;
 	if (address == 0 || address > 1ull << 32 || size > (1ull << 32) - address)
@@ -45,7 +45,7 @@ static bool memory_read(void *context, uint64_t address, void *buffer, size_t si
 	return true;
 }
 
-static const struct acpi_memory acpi_memory = { memory_read, NULL };
+static const struct acpi_memory acpi_memory = { tables_read, NULL };
 
 static uint64_t register_read(void *context, uint64_t address)
 {
