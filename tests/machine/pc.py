@@ -69,11 +69,25 @@ class DiskImage:
         self.path = path
 
 
+class Owned:
+    """Boot through OVMF as a person's PC does: disk, firmware's variables and TPM lie in `folder` and stay there from
+    start to start. A missing disk is made, empty. `stick`: an image that is plugged in as a USB stick, and not written.
+    """
+
+    def __init__(self, folder, size_mib=4608, stick=None):
+        self.folder, self.size_mib, self.stick = folder, size_mib, stick
+        os.makedirs(folder, exist_ok=True)
+        self.disk, self.variables, self.tpm = (os.path.join(folder, name) for name in ("disk.img", "vars.fd", "tpm"))
+        if not os.path.exists(self.disk):
+            with open(self.disk, "wb") as file:
+                file.truncate(size_mib << 20)
+
+
 class Pc:
     """One emulated PC.
 
     name         names the work folder below out/machine
-    boot         Uefi, Direct or DiskImage
+    boot         Uefi, Direct, DiskImage or Owned
     cpus         processors; `icount` needs 1 (Linux stalls in processor bring-up otherwise)
     iommu        "amd", "intel" or None
     tpm          a fresh software TPM, answered by swtpm
@@ -83,17 +97,19 @@ class Pc:
     null_disk    an NVMe disk after those that keeps nothing and answers in no time
     reboots      let the PC reset instead of ending QEMU at the first reset
     smm          system management mode, as QEMU's PC has it unless told otherwise
+    forwards     {"10.0.2.100:8443": program}: what a connection to this address inside talks to
     debugger     QEMU's debugger port, as a Unix socket `gdb` in the machine's folder (gdb.py)
     extra        more QEMU arguments
     """
 
     def __init__(self, name, boot, *, cpus=2, memory_mib=2048, iommu="amd", tpm=False, secure_boot=False,
                  icount=None, scratch_mib=64, null_disk=False, reboots=False, network=True, cpu="EPYC,+svm", smm=False,
-                 debugger=False, extra=()):
+                 debugger=False, forwards=None, extra=()):
         self.name, self.boot, self.cpus, self.memory_mib = name, boot, cpus, memory_mib
         self.iommu, self.tpm, self.secure_boot, self.icount = iommu, tpm, secure_boot, icount
         self.scratch_mib, self.null_disk, self.reboots = scratch_mib, null_disk, reboots
         self.network, self.cpu, self.smm, self.debugger = network, cpu, smm, debugger
+        self.forwards = forwards or {}
         self.extra = list(extra)
         self.folder = os.path.join(WORK, name)
         self.log = os.path.join(self.folder, "serial.log")
@@ -231,10 +247,11 @@ class Pc:
         return bool(data)
 
     def _start_tpm(self):
-        state = os.path.join(self.folder, "tpm")
-        os.makedirs(state)
-        subprocess.run(["swtpm_setup", "--tpm2", "--tpmstate", state, "--create-ek-cert", "--overwrite"],
-                       check=True, stdout=subprocess.DEVNULL)
+        state = self.boot.tpm if isinstance(self.boot, Owned) else os.path.join(self.folder, "tpm")
+        if not os.path.isdir(state):
+            os.makedirs(state)
+            subprocess.run(["swtpm_setup", "--tpm2", "--tpmstate", state, "--create-ek-cert", "--overwrite"],
+                           check=True, stdout=subprocess.DEVNULL)
         self.tpm_process = subprocess.Popen(
             ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--ctrl",
              f"type=unixio,path={self.folder}/tpm.sock", "--flags", "not-need-init"], preexec_fn=_die_with_parent)
@@ -265,8 +282,13 @@ class Pc:
             command += ["-blockdev", f"driver=null-co,size={64 << 20},read-zeroes=on,node-name=null",
                         "-device", "nvme,drive=null,serial=null"]
         if self.network:
-            command += ["-netdev", "user,id=net,restrict=on", "-device", "e1000e,netdev=net"]
+            # QEMU's own network: nothing but what is forwarded, a program for each connection, gets out.
+            forwards = "".join(f",guestfwd=tcp:{address}-cmd:{program}" for address, program in self.forwards.items())
+            command += ["-netdev", f"user,id=net,restrict=on{forwards}", "-device", "e1000e,netdev=net"]
         command += ["-device", "qemu-xhci", "-device", "usb-kbd", "-device", "usb-tablet"]
+        if isinstance(self.boot, Owned) and self.boot.stick:
+            command += ["-drive", f"if=none,id=stick,format=raw,snapshot=on,file={self.boot.stick}",
+                        "-device", "usb-storage,drive=stick,removable=on"]
         if self.tpm:
             command += ["-chardev", f"socket,id=tpm,path={self.folder}/tpm.sock",
                         "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"]
@@ -276,9 +298,11 @@ class Pc:
         if isinstance(self.boot, (Direct, Multiboot)):
             command = ["-kernel", self.boot.kernel, "-append", self.boot.append]
             return command + (["-initrd", self.boot.initrd] if self.boot.initrd else [])
-        variables = os.path.join(self.folder, "vars.fd")
+        owned = isinstance(self.boot, Owned)
+        variables = self.boot.variables if owned else os.path.join(self.folder, "vars.fd")
         keys = "OVMF_VARS_4M.snakeoil.fd" if self.secure_boot else "OVMF_VARS_4M.fd"
-        shutil.copyfile(os.path.join(OVMF, keys), variables)
+        if not (owned and os.path.exists(variables)):
+            shutil.copyfile(os.path.join(OVMF, keys), variables)
         command = ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF}/OVMF_CODE_4M.fd",
                    "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
         if isinstance(self.boot, DiskImage):
@@ -286,6 +310,8 @@ class Pc:
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b",
                             os.path.abspath(self.boot.path), overlay], check=True)
             return command + self._nvme("disk", overlay, "qcow2")
+        if owned:
+            return command + self._nvme("disk", self.boot.disk, "raw")
         image = disk.esp_disk(os.path.join(self.folder, "disk.img"), self.boot.files)
         return command + self._nvme("disk", image, "raw")
 
