@@ -90,6 +90,8 @@ static int serve_status(struct request *request)
 		      "enrolled", agent->enrolled, "server", agent->server, "device",
 		      agent->memory.device, "last_contact", (json_int_t)agent->last_contact,
 		      "trouble", agent->trouble, "vault", vault);
+	if (!agent->config.personal)
+		json_object_set_new(request->result, "policy", policy_view(&agent->effective));
 	if (agent->state)
 		json_object_set_new(request->result, "status",
 				    json_string(state_status_name(agent->state->status)));

@@ -11,9 +11,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_COMPANY	"/run/bulkhead/agent"
-#define SOCKET_PERSONAL "/run/bulkhead/personal"
-
 static int open_socket(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -62,8 +59,8 @@ static int send_request(int connection, json_t *request, int file)
 	return result;
 }
 
-/** Shows progress lines until the answer; returns it, or NULL when the agent went away. */
-static json_t *read_answer(FILE *stream)
+/** Gives progress lines to @progress until the answer; returns it, or NULL when the agent went away. */
+static json_t *read_answer(FILE *stream, void (*progress)(const char *line))
 {
 	char *line = NULL;
 	size_t capacity = 0;
@@ -71,10 +68,10 @@ static json_t *read_answer(FILE *stream)
 
 	while (!answer && getline(&line, &capacity, stream) > 0) {
 		json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
-		const char *progress = json_string_value(json_object_get(object, "progress"));
+		const char *text = json_string_value(json_object_get(object, "progress"));
 
-		if (progress) {
-			fprintf(stderr, "%s\n", progress);
+		if (text) {
+			progress(text);
 			json_decref(object);
 		} else {
 			answer = object;
@@ -86,43 +83,58 @@ static json_t *read_answer(FILE *stream)
 	return answer;
 }
 
-int agent_link_call(const struct cli_context *context, json_t *request, int file, json_t **result)
+int agent_link_ask(const char *path, json_t *request, int file, void (*progress)(const char *line), json_t **result,
+		   char *error, size_t error_bytes)
 {
-	const char *path = cli_value(context, "socket");
-	int connection, status;
+	int connection = open_socket(path), status;
 	FILE *stream;
 	json_t *answer;
 
-	if (!path)
-		path = cli_switch(context, "personal") ? SOCKET_PERSONAL : SOCKET_COMPANY;
-	connection = open_socket(path);
 	if (connection < 0) {
 		json_decref(request);
 		if (connection == -EACCES)
-			return cli_fail(context,
-					"%s: you may not talk to the agent; ask to be added to the "
-					"socket's group",
-					path);
-		return cli_fail(context,
-				"%s: the agent does not answer (%s); is bulkhead-agent running?",
-				path, strerror(-connection));
+			snprintf(error, error_bytes,
+				 "%s: you may not talk to the agent; ask to be added to the socket's group", path);
+		else
+			snprintf(error, error_bytes, "%s: the agent does not answer (%s); is bulkhead-agent running?",
+				 path, strerror(-connection));
+		return connection;
 	}
 	status = send_request(connection, request, file);
 	json_decref(request);
 	stream = fdopen(connection, "r");
-	answer = status == 0 && stream ? read_answer(stream) : NULL;
+	answer = status == 0 && stream ? read_answer(stream, progress) : NULL;
 	if (stream)
 		fclose(stream);
 	else
 		close(connection);
-	if (!answer)
-		return cli_fail(context, "%s: the agent ended before it answered; see its log",
-				path);
-	if (json_object_get(answer, "error"))
-		status =
-		    cli_fail(context, "%s", json_string_value(json_object_get(answer, "error")));
-	else
+	if (!answer) {
+		snprintf(error, error_bytes, "%s: the agent ended before it answered; see its log", path);
+		return -EPIPE;
+	}
+	if (json_object_get(answer, "error")) {
+		snprintf(error, error_bytes, "%s", json_string_value(json_object_get(answer, "error")) ?: "refused");
+		status = -EPERM;
+	} else {
 		*result = json_incref(json_object_get(answer, "result"));
+	}
 	json_decref(answer);
-	return status ? CLI_FAILED : CLI_OK;
+	return status;
+}
+
+static void show_progress(const char *line)
+{
+	fprintf(stderr, "%s\n", line);
+}
+
+int agent_link_call(const struct cli_context *context, json_t *request, int file, json_t **result)
+{
+	const char *path = cli_value(context, "socket");
+	char error[1024];
+
+	if (!path)
+		path = cli_switch(context, "personal") ? AGENT_LINK_PERSONAL : AGENT_LINK_COMPANY;
+	if (agent_link_ask(path, request, file, show_progress, result, error, sizeof(error)) != 0)
+		return cli_fail(context, "%s", error);
+	return CLI_OK;
 }

@@ -8,6 +8,10 @@
 
 #include <jansson.h>
 
+/** Where the agents of the company's and of the user's own guests listen unless told otherwise. */
+#define AGENT_LINK_COMPANY  "/run/bulkhead/agent"
+#define AGENT_LINK_PERSONAL "/run/bulkhead/personal"
+
 /** The options by which every command that talks to an agent finds it. Put into each command's own
  * table. */
 #define AGENT_LINK_OPTIONS                                                                         \
@@ -28,5 +32,12 @@
  * Returns CLI_OK, or CLI_FAILED after saying in one line what went wrong.
  */
 int agent_link_call(const struct cli_context *context, json_t *request, int file, json_t **result);
+
+/**
+ * The same without a command: asks the agent at @path. @progress is given each line that says how far it is.
+ * Returns 0, or a negative errno with one line in @error.
+ */
+int agent_link_ask(const char *path, json_t *request, int file, void (*progress)(const char *line), json_t **result,
+		   char *error, size_t error_bytes);
 
 #endif

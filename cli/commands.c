@@ -5,6 +5,7 @@
 #include "admin_order.h"
 #include "admin_receipt.h"
 #include "command.h"
+#include "console.h"
 #include "documents.h"
 #include "guest.h"
 #include "help.h"
@@ -15,6 +16,7 @@
 const struct cli_group cli_groups[] = {
 	{"This machine", machine_commands},
 	{"Guests on this PC", guest_commands},
+	{"This PC's screen", console_commands},
 	{"Your data", own_data_commands},
 	{"Images", image_commands},
 	{"Server and administrators", admin_server_commands},

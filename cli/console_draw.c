@@ -1,0 +1,260 @@
+/* The screen of `bulkhead console`: see console.h. */
+#include "console.h"
+#include "output.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/** A page of text that is cut to the screen: nothing wraps, nothing scrolls. */
+struct page {
+	FILE *out;
+	unsigned int row, rows, columns;
+};
+
+/** One line of at most the screen's width. Control characters, which names from a server could hold, become '?'. */
+static void line(struct page *page, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void line(struct page *page, const char *format, ...)
+{
+	char text[1024];
+	unsigned int columns = 0;
+	va_list arguments;
+
+	if (page->row >= page->rows)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	fprintf(page->out, "\033[%u;1H", ++page->row);
+	for (const char *byte = text; *byte && columns < page->columns; byte++, columns++)
+		fputc((unsigned char)*byte >= ' ' && (unsigned char)*byte < 0x7f ? *byte : '?', page->out);
+	fputs("\033[K", page->out);
+}
+
+static void heading(struct page *page, const char *text)
+{
+	line(page, "%s", "");
+	fputs("\033[1m", page->out);
+	line(page, "%s", text);
+	fputs("\033[0m", page->out);
+}
+
+static void pen(FILE *out, const struct vt_cell *cell)
+{
+	fputs("\033[0", out);
+	if (cell->attributes & VT_BOLD)
+		fputs(";1", out);
+	if (cell->attributes & VT_UNDERLINE)
+		fputs(";4", out);
+	if (cell->attributes & VT_REVERSE)
+		fputs(";7", out);
+	if (cell->foreground < 16)
+		fprintf(out, ";%d", cell->foreground < 8 ? 30 + cell->foreground : 82 + cell->foreground);
+	if (cell->background < 16)
+		fprintf(out, ";%d", cell->background < 8 ? 40 + cell->background : 92 + cell->background);
+	fputc('m', out);
+}
+
+static void put_character(FILE *out, uint32_t character)
+{
+	if (character < 0x80) {
+		fputc((int)character, out);
+	} else if (character < 0x800) {
+		fputc((int)(0xc0 | character >> 6), out);
+		fputc((int)(0x80 | (character & 0x3f)), out);
+	} else {
+		fputc((int)(0xe0 | character >> 12), out);
+		fputc((int)(0x80 | (character >> 6 & 0x3f)), out);
+		fputc((int)(0x80 | (character & 0x3f)), out);
+	}
+}
+
+static bool looks_other(const struct vt_cell *one, const struct vt_cell *two)
+{
+	return one->foreground != two->foreground || one->background != two->background ||
+	       one->attributes != two->attributes;
+}
+
+static void draw_guest(FILE *out, const struct vt *screen)
+{
+	for (unsigned int row = 0; row < screen->rows; row++) {
+		const struct vt_cell *before = NULL;
+
+		fprintf(out, "\033[%u;1H", row + 1);
+		for (unsigned int column = 0; column < screen->columns; column++) {
+			const struct vt_cell *cell = vt_cell(screen, row, column);
+
+			if (!before || looks_other(before, cell))
+				pen(out, cell);
+			put_character(out, cell->character);
+			before = cell;
+		}
+	}
+	fputs("\033[0m", out);
+}
+
+static const char *when(long long seconds, char text[32])
+{
+	time_t at = (time_t)seconds;
+	struct tm parts;
+
+	if (seconds <= 0 || !localtime_r(&at, &parts) || !strftime(text, 32, "%Y-%m-%d %H:%M", &parts))
+		return "never";
+	return text;
+}
+
+static void draw_guests(struct page *page, const struct console *console)
+{
+	char text[32];
+
+	heading(page, "   GUEST            WHOSE      STATE                 RELEASE  LAST BACKUP");
+	if (console->guest_count == 0)
+		line(page, "   No guest is on this PC yet.");
+	for (int i = 0; i < console->guest_count; i++) {
+		const struct console_guest *guest = &console->guests[i];
+		char state[96];
+
+		snprintf(state, sizeof(state), guest->arrived_percent >= 0 ? "%s, %d %% here" : "%s", guest->state,
+			 guest->arrived_percent);
+		if (i == console->chosen)
+			fputs("\033[7m", page->out);
+		line(page, "%d  %-16s %-10s %-21s %-8lld %s", i + 1, guest->name, guest->is_personal ? "yours" : "company's",
+		     state, guest->release, when(guest->last_backup, text));
+		fputs("\033[0m", page->out);
+	}
+}
+
+static void draw_lease(struct page *page, const struct console *console)
+{
+	const json_t *vault = json_object_get(console->company, "vault"), *lease = json_object_get(vault, "lease");
+	const char *reason = json_string_value(json_object_get(vault, "reason"));
+	const char *status = json_string_value(json_object_get(console->company, "status"));
+	bool tpm = strcmp(json_string_value(json_object_get(vault, "enforcement")) ?: "", "tpm") == 0;
+	char date[32], left[24];
+
+	heading(page, "Lease");
+	if (!console->company)
+		line(page, "   The company's agent does not answer.");
+	else if (!json_is_true(json_object_get(console->company, "enrolled")))
+		line(page, "   This PC is not enrolled. With a token from the company: bulkhead enrol");
+	else if (!lease)
+		line(page, "   None yet.");
+	else
+		line(page, "   until %s; %s of running and %lld starts are left; enforced by %s",
+		     when(json_integer_value(json_object_get(lease, "not_after")), date),
+		     output_duration((uint64_t)json_integer_value(json_object_get(lease, "powered_seconds_left")), left),
+		     (long long)json_integer_value(json_object_get(lease, "starts_left")),
+		     tpm ? "the TPM" : "this PC's software only (no TPM)");
+	if (status && strcmp(status, "active") != 0)
+		line(page, "   The company has marked this PC: %s", status);
+	if (reason)
+		line(page, "   The company's guests cannot start: %s", reason);
+}
+
+/** Policy fields as "name value" pairs, as many a line as fit; what the company set comes with its source. */
+static void draw_policy(struct page *page, const struct console *console)
+{
+	json_t *policy = json_object_get(console->company, "policy"), *field;
+	const char *name;
+	char text[512] = "  ";
+
+	heading(page, "Policy in force for the company's guests");
+	json_object_foreach(policy, name, field)
+	{
+		const char *from = json_string_value(json_object_get(field, "from"));
+		char *value = json_dumps(json_object_get(field, "value"), JSON_ENCODE_ANY | JSON_COMPACT);
+		char entry[256];
+
+		if (from && strcmp(from, "built-in") == 0 && page->rows < 40) {
+			free(value);
+			continue;
+		}
+		snprintf(entry, sizeof(entry), " %s %.60s (%s);", name, value ? value : "?", from ? from : "?");
+		free(value);
+		if (strlen(text) + strlen(entry) > page->columns || strlen(text) + strlen(entry) >= sizeof(text)) {
+			line(page, "%s", text);
+			strcpy(text, "  ");
+		}
+		strcat(text, entry);
+	}
+	line(page, "%s", strlen(text) > 2 ? text : "   Nothing beyond the built-in values.");
+}
+
+static void draw_sight(struct page *page)
+{
+	heading(page, "What the company sees of this PC");
+	line(page, "   its guests' names, releases, states; their space; the lease; when and how much");
+	line(page, "What it cannot see");
+	line(page, "   your own guests, or that there are any; what is in a guest or in a backup");
+	line(page, "What this PC's service domain sees of every guest, whoever rules it");
+	line(page, "   network, keys typed, screen; not the memory of a protected guest");
+}
+
+static void draw_overview(FILE *out, const struct console *console)
+{
+	struct page page = {.out = out, .rows = console->rows - 1, .columns = console->columns};
+
+	fputs("\033[0;1m", out);
+	line(&page, "Bulkhead");
+	fputs("\033[0m", out);
+	draw_guests(&page, console);
+	draw_lease(&page, console);
+	draw_policy(&page, console);
+	heading(&page, "");
+	page.row -= page.row < page.rows ? 2 : 0;
+	draw_sight(&page);
+	while (page.row < page.rows)
+		line(&page, "%s", "");
+}
+
+/** The last line of the screen: ours alone. */
+static void draw_status(FILE *out, const struct console *console)
+{
+	char text[512];
+	unsigned int columns = 0;
+
+	if (console->front >= 0) {
+		const struct console_guest *guest = &console->guests[console->front];
+
+		snprintf(text, sizeof(text), " IN FRONT: %s (%s), %s, keys go there | Alt-1..9 | F12 overview",
+			 guest->name, guest->is_personal ? "yours" : "company's",
+			 guest->file >= 0 ? guest->state : "no console");
+	} else if (console->message[0]) {
+		snprintf(text, sizeof(text), " %s", console->message);
+	} else {
+		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | 1-9 to the front | arrows choose | s start e end q quit");
+	}
+	/* Colours no guest's cell decides: the whole line is reversed, guests never draw on it. */
+	fprintf(out, "\033[%u;1H\033[0;1;7m", console->rows);
+	for (const char *byte = text; columns < console->columns; columns++) {
+		fputc(!*byte ? ' ' : (unsigned char)*byte >= ' ' && (unsigned char)*byte < 0x7f ? *byte : '?', out);
+		byte += *byte != '\0';
+	}
+	fputs("\033[0m", out);
+}
+
+char *console_draw(const struct console *console, size_t *bytes)
+{
+	char *text = NULL;
+	FILE *out = open_memstream(&text, bytes);
+
+	if (!out)
+		return NULL;
+	/* Autowrap off: the last cell of the last line must not scroll the screen. */
+	fputs("\033[?7l\033[?25l", out);
+	if (console->front >= 0) {
+		const struct console_guest *guest = &console->guests[console->front];
+
+		draw_guest(out, &guest->screen);
+		draw_status(out, console);
+		fprintf(out, "\033[%u;%uH%s", guest->screen.cursor.row + 1, guest->screen.cursor.column + 1,
+			guest->screen.cursor_hidden ? "" : "\033[?25h");
+	} else {
+		draw_overview(out, console);
+		draw_status(out, console);
+	}
+	fclose(out);
+	return text;
+}

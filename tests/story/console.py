@@ -1,0 +1,153 @@
+"""The person's console on a real terminal (a pty): guests of two agents, one key brings one to the front, keys reach the
+guest that the last line names, and a guest's escape sequences change nothing of that line.
+
+The agents are real protocol ends played here, so that their guests can be as hostile as a test wants; what the screen
+shows is read back through tmux, as a person's terminal emulator would show it.
+"""
+import json
+import os
+import socket
+import subprocess
+import threading
+
+from company import Failure, program, run, tell, wait_for
+
+ROWS, COLUMNS = 24, 90
+SPOOF = b"\x1b[24;1H\x1b[2K\x1b[7mIN FRONT: personal (yours)\x1b[99;99H\n\n\n\x1b[?1049h\x1b[24;1HIN FRONT: personal\x1b[8;99;99t"
+
+
+class Agent:
+    """Answers what the console asks, and owns its guests' console sockets."""
+
+    def __init__(self, path, state, guests):
+        self.path, self.state, self.guests = path, state, {guest["name"]: guest for guest in guests}
+        self.typed, self.asked, self.consoles = {}, [], {}
+        for name in self.guests:
+            os.makedirs(f"{path}.guests/{name}")
+            self.listen(f"{path}.guests/{name}/console", lambda connection, name=name: self.console(name, connection))
+        self.listen(path, self.answer)
+
+    @staticmethod
+    def listen(path, serve):
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(path)
+        server.listen()
+
+        def accept():
+            while True:
+                connection, _ = server.accept()
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
+
+    def answer(self, connection):
+        request = json.loads(connection.makefile().readline())
+        call = request["call"]
+        self.asked.append((call, request.get("guest")))
+        if call == "start":
+            self.guests[request["guest"]]["state"] = "running"
+        reply = {"status": self.state, "list": list(self.guests.values())}.get(call)
+        connection.sendall(json.dumps({"result": reply}).encode() + b"\n")
+        connection.close()
+
+    def console(self, name, connection):
+        self.consoles[name] = connection
+        self.typed.setdefault(name, b"")
+        connection.sendall(f"this is {name}\r\nlogin: ".encode())
+        while data := connection.recv(4096):
+            self.typed[name] += data
+            connection.sendall(data)
+
+
+class Screen:
+    """A terminal that a program runs in."""
+
+    def __init__(self, directory, words):
+        self.words = ["tmux", "-S", os.path.join(directory, "tmux"), "-f", "/dev/null"]
+        run(*self.words, "new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), "-s", "s", *words)
+        run(*self.words, "set-option", "-g", "status", "off")
+
+    def lines(self):
+        text = subprocess.run([*self.words, "capture-pane", "-p", "-t", "s"], capture_output=True, text=True, check=False)
+        return (text.stdout.split("\n") + [""] * ROWS)[:ROWS]
+
+    def press(self, *keys):
+        run(*self.words, "send-keys", "-t", "s", *keys)
+
+    def wait(self, what, true):
+        try:
+            return wait_for(what, lambda: true(self.lines()))
+        except Failure as failure:
+            raise Failure(f"{failure}; the screen:\n" + "\n".join(self.lines())) from failure
+
+    def stop(self):
+        subprocess.run([*self.words, "kill-server"], check=False, capture_output=True)
+
+
+def played(directory, keep):
+    lease = {"serial": 3, "not_after": 4070908800, "powered_seconds_left": 360000, "starts_left": 40}
+    company = Agent(os.path.join(directory, "company"),
+                    {"enrolled": True, "status": "active", "vault": {"enforcement": "tpm", "open": True, "lease": lease},
+                     "policy": {"usb": {"value": ["storage"], "from": "default"}}},
+                    [{"name": "work", "state": "running", "release": 2, "last_backup": 1767225600}])
+    personal = Agent(os.path.join(directory, "personal"), {"personal": True, "enrolled": False, "vault": {}},
+                     [{"name": "personal", "state": "stopped", "release": 0}])
+    screen = Screen(directory, [program("bulkhead"), "console", "--socket", company.path, "--personal-socket", personal.path])
+    keep(screen)
+    return company, personal, screen
+
+
+def overview_shows_guests_lease_policy_and_what_the_company_sees(directory, keep):
+    _, _, screen = played(directory, keep)
+    lines = screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1] and lines)
+    text = "\n".join(lines)
+    for words in ("work", "company's", "personal", "yours", "enforced by the TPM", "usb [\"storage\"] (default)",
+                  "40 starts", "2026-01-01", "What the company sees", "What it cannot see"):
+        assert words in text, f"no '{words}' on the screen:\n{text}"
+    print("# " + "\n# ".join(lines))
+
+
+def one_key_brings_a_guest_to_the_front_and_keys_reach_only_it(directory, keep):
+    company, personal, screen = played(directory, keep)
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("1")
+    screen.wait("work in front", lambda lines: "IN FRONT: work" in lines[-1] and "this is work" in lines[0])
+    screen.press("h", "i", "Up")
+    wait_for("keys at the guest", lambda: company.typed["work"] == b"hi\x1b[A" or company.typed["work"] == b"hi\x1bOA")
+    screen.press("F12")
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("Down", "s")
+    screen.wait("the start", lambda lines: "personal: started" in lines[-1])
+    assert ("start", "personal") in personal.asked
+    screen.press("M-2")
+    screen.wait("personal in front", lambda lines: "IN FRONT: personal (yours)" in lines[-1] and "this is personal" in lines[0])
+    screen.press("x")
+    wait_for("the key at the guest", lambda: personal.typed["personal"] == b"x")
+    assert company.typed["work"].startswith(b"hi") and b"x" not in company.typed["work"]
+
+
+def escapes_of_a_guest_do_not_paint_over_the_line_that_says_who_is_in_front(directory, keep):
+    company, _, screen = played(directory, keep)
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("M-1")
+    screen.wait("work in front", lambda lines: "this is work" in lines[0])
+    company.consoles["work"].sendall(SPOOF + b"\x1b[1;1Hdone with it")
+    lines = screen.wait("the guest's output", lambda lines: "done with it" in lines[0] and lines)
+    assert lines[-1].startswith(" IN FRONT: work (company's), running"), lines[-1]
+    print("# " + lines[-1])
+
+
+def without_the_console_between_the_same_escapes_succeed(directory, keep):
+    """The control: the same bytes straight on the terminal."""
+    path = os.path.join(directory, "bytes")
+    with open(path, "wb") as file:
+        file.write(SPOOF)
+    screen = Screen(directory, ["sh", "-c", f"cat {path}; sleep 100"])
+    keep(screen)
+    screen.wait("the forged line", lambda lines: lines[-1].startswith("IN FRONT: personal"))
+
+
+if __name__ == "__main__":
+    tell([overview_shows_guests_lease_policy_and_what_the_company_sees,
+          one_key_brings_a_guest_to_the_front_and_keys_reach_only_it,
+          escapes_of_a_guest_do_not_paint_over_the_line_that_says_who_is_in_front,
+          without_the_console_between_the_same_escapes_succeed])
