@@ -41,6 +41,15 @@ static const struct fact {
 	 "update the firmware"},
 };
 
+/** What a person can do about a fact that does not hold. */
+static const char *remedy_of(const struct fact *fact, uint64_t all)
+{
+	/* An IOMMU that contains DMA is there and on: the firmware has nothing left to enable. */
+	if (fact->bit == BULKHEAD_FACT_INTERRUPTS_CHECKED && (all & BULKHEAD_FACT_DMA_CONTAINED))
+		return "update the firmware: its IOMMU tables do not allow interrupt remapping; `bulkhead log` says why";
+	return fact->remedy;
+}
+
 static json_t *point(const char *key, const char *text, const char *remedy)
 {
 	json_t *entry = json_pack("{s:s, s:s}", "key", key, "text", text);
@@ -95,7 +104,8 @@ json_t *status_describe(const struct bulkhead_status *status)
 		if (holds)
 			json_array_append_new(protected, point(facts[i].key, facts[i].yes, NULL));
 		else
-			json_array_append_new(unprotected, point(facts[i].key, facts[i].no, facts[i].remedy));
+			json_array_append_new(unprotected,
+					      point(facts[i].key, facts[i].no, remedy_of(&facts[i], status->facts)));
 	}
 	json_object_set_new(bits, "uefi", json_boolean(status->facts & BULKHEAD_FACT_UEFI));
 	json_array_append_new(unprotected,

@@ -107,6 +107,9 @@ uint64_t msr_efer_merge(uint64_t value, uint64_t present)
 
 #define COUNTER_GUEST_ONLY (1ull << 40)
 #define COUNTER_HOST_ONLY  (1ull << 41)
+#define COUNTER_INTERRUPT  (1ull << 20)
+#define COUNTER_ENABLED	   (1ull << 22)
+#define COUNTER_TOP	   (1ull << 47)
 #define DEBUG_BTF	   (1ull << 1)
 /* McStatusWrEn, MonMwaitUserEn, CpbDis, EffFreqReadOnlyLock, IRPerfEn. */
 #define HARDWARE_ALLOWED   (1ull << 18 | 1ull << 10 | 1ull << 25 | 1ull << 27 | 1ull << 30)
@@ -132,4 +135,11 @@ bool msr_write_value(enum msr_action action, uint64_t value, uint64_t present, u
 	default:
 		return false;
 	}
+}
+
+bool msr_counter_has_overflowed(uint64_t selector, uint64_t count)
+{
+	const uint64_t wanted = COUNTER_ENABLED | COUNTER_INTERRUPT;
+
+	return (selector & wanted) == wanted && !(count & COUNTER_TOP);
 }

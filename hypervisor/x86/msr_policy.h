@@ -41,6 +41,12 @@ uint64_t msr_efer_merge(uint64_t value, uint64_t present);
  */
 bool msr_write_value(enum msr_action action, uint64_t value, uint64_t present, uint64_t *result);
 
+/**
+ * Whether a performance counter has sent an interrupt that nobody has dealt with: it is on, may interrupt,
+ * and its top bit is clear. Software starts it below zero and does so again in its handler (APM vol. 2, 13.2).
+ */
+bool msr_counter_has_overflowed(uint64_t selector, uint64_t count);
+
 /** Does an RDMSR or WRMSR of the service domain's (not EFER). False: #GP. */
 bool msr_read(uint32_t msr, uint64_t *value);
 bool msr_write(uint32_t msr, uint64_t value);

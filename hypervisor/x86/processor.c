@@ -5,7 +5,7 @@
  * A request is a bit in the target's word and an NMI, which the service domain cannot mask. An NMI
  * that is not announced by the target's doorbell word is the service domain's own and is handed on.
  * The doorbell is cleared before the NMI is taken: a second ring in between shares the NMI, while
- * clearing it afterwards would make the second look like the service domain's.
+ * clearing it afterwards would make the second look like the service domain's. See nmi.c.
  */
 #include "apic.h"
 #include "cpu.h"

@@ -142,6 +142,12 @@ void processor_init_idt(bool with_stacks);
 /** Asks something of another processor and rings its doorbell. */
 void processor_request(struct processor *processor, uint32_t requests);
 
+/**
+ * An NMI exit: takes the doorbell's ring, and makes the NMI pending for the service domain if nobody rang
+ * or another source may share it. Call before the NMI itself is taken.
+ */
+void nmi_arrived(struct processor *processor);
+
 /** Does what a flush asks, wherever this processor is; called in every waiting loop. */
 void processor_poll_flush(void);
 

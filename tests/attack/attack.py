@@ -14,9 +14,9 @@ class Attack:
     source       from whom: "processor", "device", "chipset"
     act          function of (victim): True if the attack had its effect, as seen from outside where possible
     destructive  needs a fresh machine and leaves none behind
-    control      "stock": succeeds without Bulkhead; or "refused": the emulator shows no effect even without
-                 Bulkhead, so it can only be refused, and `act` says whether it was accepted; or "none": there
-                 is nothing to break without Bulkhead
+    control      "stock": succeeds without Bulkhead; or "none": there is nothing to break without Bulkhead; or the
+                 name of a check (-Dweaken): the emulator shows no effect even without Bulkhead, so that `act` can
+                 only say whether it was refused, and it must not be in a build with that one check removed
     pc           arguments of the emulated PC
     more         words on the control's kernel command line
     """

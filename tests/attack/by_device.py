@@ -113,12 +113,17 @@ def iommu_message(victim):
     return memory_changes(victim, target, act)
 
 
-def edu_message(victim, data, address=0xFEE01000):
-    """Programs edu's MSI (by default for processor 1) and makes the device send it."""
-    function, base, _ = victim.find(*EDU)
+def _message_capability(victim, function):
     capability = victim.config_read(function, 0x34, 1)
     while victim.config_read(function, capability, 1) != 5:
         capability = victim.config_read(function, capability + 1, 1)
+    return capability
+
+
+def edu_message(victim, data, address=0xFEE01000):
+    """Programs edu's MSI (by default for processor 1) and makes the device send it."""
+    function, base, _ = victim.find(*EDU)
+    capability = _message_capability(victim, function)
     victim.config_write(function, capability + 4, 4, address)
     victim.config_write(function, capability + 8, 4, 0)
     victim.config_write(function, capability + 12, 2, data)
@@ -163,6 +168,7 @@ def _ioapic(victim, mode):
     ioapic = 0xFEC00000
     function, base, _ = victim.find(*EDU)
     victim.config_write(function, 4, 2, 0x0006)
+    victim.config_write(function, _message_capability(victim, function) + 2, 2, 0)  # the pin, not a message
     acts = []
     for pin in range(16, 24):
         acts += [("mmiow", ioapic, 4, 0x11 + 2 * pin), ("mmiow", ioapic + 0x10, 4, 1 << 24),

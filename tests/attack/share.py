@@ -26,7 +26,7 @@ def main():
     turn = int(counted or 0)
     alone = [attack for attack in suite.ATTACKS if attack.destructive]
     shared = [attack for attack in suite.ATTACKS if not attack.destructive]
-    controls = [attack for attack in alone if attack.control == "stock"]
+    controls = [attack for attack in alone if attack.control == suite.STOCK]
     number = 0
     failed = False
     for side, attacks in (("protected", shared + rotate(alone, PROTECTED_SHARE, turn)),

@@ -10,43 +10,63 @@ import by_sweep
 import victim as victims
 
 ATTACKS = by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS + by_leaving.ATTACKS + by_sweep.ATTACKS
-SUCCEEDED, STOPPED = "succeeded", "stopped"
-WITHOUT_CONTROL = {"refused": "can only be refused", "none": "nothing to break"}
+SUCCEEDED, STOPPED, NO_RESULT = "succeeded", "stopped", "no result"
+STOCK, NONE = "stock", "none"
+NOTHING_TO_BREAK = "nothing to break"
 
 
-def batches(attacks):
-    """Attacks that can share a machine, then the destructive ones, one machine each."""
-    for (pc, more), group in itertools.groupby(sorted((a for a in attacks if not a.destructive), key=_key), _machine):
-        yield dict(pc), more, list(group)
+def batches(attacks, protected):
+    """(pc, more, attacks) of each machine to boot. Under Bulkhead all attacks with the same kind of machine follow one
+    another on one: what is stopped leaves it whole. Without it a destructive attack leaves nothing to attack."""
+    shared = [a for a in attacks if protected or not a.destructive]
+    key = _protected_key if protected else _control_key
+    for _, group in itertools.groupby(sorted(shared, key=key), key):
+        group = list(group)
+        yield group[0].pc, group[0].more, group
     for attack in attacks:
-        if attack.destructive:
+        if attack not in shared:
             yield attack.pc, attack.more, [attack]
 
 
-def _machine(attack):
-    return attack.machine()
+def _protected_key(attack):
+    return repr(sorted(attack.pc.items()))
 
 
-def _key(attack):
-    return repr(attack.machine())
+def _control_key(attack):
+    return repr((attack.control, attack.machine()))
 
 
 def run_batch(attacks, protected, pc, more, report):
-    """Boots one machine and lets the attacks loose one after the other. Returns {name: verdict}."""
+    """Boots a machine and lets the attacks loose one after the other; a fresh one goes on where one is spoilt.
+
+    Returns {name: verdict}. An attack that gave no result on a used machine is tried once more on a fresh one.
+    """
     kind = "protected" if protected else "control"
-    name = f"attack-{kind}-{attacks[0].name}"
+    check = attacks[0].control if not protected and attacks[0].control != STOCK else None
     verdicts = {}
-    try:
-        with victims.Victim(name, protected, pc=pc, more="" if protected else more) as victim:
-            for attack in attacks:
-                started = time.monotonic()
-                verdicts[attack.name] = _one(attack, victim)
-                report(f"{kind}: {attack.name}: {verdicts[attack.name]} ({time.monotonic() - started:.0f} s)")
-    except victims.machine.MachineError as error:
-        for attack in attacks:
-            if attack.name not in verdicts:
-                verdicts[attack.name] = f"no result: {error}".splitlines()[0]
-                report(f"{kind}: {attack.name}: {verdicts[attack.name]}")
+    left = list(attacks)
+    while left:
+        name = f"attack-{kind}-{left[0].name}"
+        is_fresh = True
+        try:
+            with victims.Victim(name, protected or check, pc=pc, more="" if protected or check else more,
+                                weaken=check) as victim:
+                while left:
+                    started = time.monotonic()
+                    attack = left[0]
+                    verdict = _one(attack, victim)
+                    if verdict.startswith(NO_RESULT) and not is_fresh:
+                        break
+                    left.pop(0)
+                    verdicts[attack.name] = verdict
+                    report(f"{kind}: {attack.name}: {verdict} ({time.monotonic() - started:.0f} s)")
+                    is_fresh = False
+                    if left and not victim.is_well():
+                        break
+        except victims.machine.MachineError as error:
+            attack = left.pop(0)
+            verdicts[attack.name] = f"{NO_RESULT}: {error}".splitlines()[0]
+            report(f"{kind}: {attack.name}: {verdicts[attack.name]}")
     return verdicts
 
 
@@ -54,18 +74,18 @@ def _one(attack, victim):
     try:
         return SUCCEEDED if attack.act(victim) else STOPPED
     except victims.Fault as fault:
-        return f"no result: {fault}"
+        return f"{NO_RESULT}: {fault}"
     except victims.Gone as gone:
-        return f"no result: {gone}".splitlines()[0]
+        return f"{NO_RESULT}: {gone}".splitlines()[0]
 
 
 def run(attacks, sides=("control", "protected"), report=lambda line: None):
     """Runs both sides; returns rows {attack, from, protected, control}."""
     rows = {a.name: {"attack": a.name, "from": a.source, "protected": "not run",
-                     "control": WITHOUT_CONTROL.get(a.control, "not run")} for a in attacks}
+                     "control": NOTHING_TO_BREAK if a.control == NONE else "not run"} for a in attacks}
     for side in sides:
-        chosen = [a for a in attacks if side == "protected" or a.control == "stock"]
-        for pc, more, group in batches(chosen):
+        chosen = [a for a in attacks if side == "protected" or a.control != NONE]
+        for pc, more, group in batches(chosen, side == "protected"):
             for name, verdict in run_batch(group, side == "protected", pc, more, report).items():
                 rows[name][side] = verdict
     return [rows[a.name] for a in attacks]
@@ -74,4 +94,4 @@ def run(attacks, sides=("control", "protected"), report=lambda line: None):
 def is_good(row, sides=("control", "protected")):
     """A protected run must be stopped, a control must succeed (or there is none to be had)."""
     return ("protected" not in sides or row["protected"] == STOPPED) and \
-        ("control" not in sides or row["control"] in (SUCCEEDED, *WITHOUT_CONTROL.values()))
+        ("control" not in sides or row["control"] in (SUCCEEDED, NOTHING_TO_BREAK))

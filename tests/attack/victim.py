@@ -5,6 +5,7 @@ attacker nor Bulkhead can colour it.
 """
 import os
 import re
+import subprocess
 import sys
 import time
 
@@ -18,6 +19,7 @@ PATTERN = 0x5EC2E7005EC2E700
 REPLY_SECONDS = 60
 GARBLED = "99"
 EDU = "edu,dma_mask=0xffffffffffffffff"
+IDENTITY = 0x40480000  # CPUID: who the hypervisor is
 SVME, SYSCALLS = 1 << 12, 1  # bits of EFER
 
 
@@ -34,9 +36,10 @@ class Gone(Exception):
 
 
 class Victim:
-    """A running PC. `protected` says whether Bulkhead runs beneath its Linux."""
+    """A running PC. `protected` says whether Bulkhead runs beneath its Linux; `weaken` names the one check that this
+    Bulkhead is built without."""
 
-    def __init__(self, name, protected, *, pc=None, more=""):
+    def __init__(self, name, protected, *, pc=None, more="", weaken=None):
         self.protected = protected
         self.number = 0
         self.devices = {}
@@ -47,7 +50,7 @@ class Victim:
             extra[f"bin/{program}"] = os.path.join(quick.build_folder(), "tests/attack", program)
         initrd = quick.initrd(os.path.join(folder, "initrd"), extra=extra)
         boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
-                          more=f"panic=0 {more}")
+                          more=f"panic=0 {more}", program=weakened(weaken) if weaken else None)
         self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **(pc or {}))
         self.target_page = None
 
@@ -92,6 +95,14 @@ class Victim:
     def acts(self, *acts):
         """Several acts in one go, in order, whatever they answer."""
         return self.shell("; ".join(command(*act) for act in acts))
+
+    def is_well(self):
+        """Whether the machine can be attacked once more: it runs, and both processors answer."""
+        try:
+            answers = [self.ring0("cpuid", IDENTITY, processor=processor) for processor in (0, 1)]
+        except (Fault, Gone):
+            return False
+        return self.status() == "running" and answers[0] == answers[1]
 
     def alloc(self, order=0):
         return self.ring0("alloc", order)
@@ -183,6 +194,16 @@ class Victim:
             else:
                 raise Gone("the hypervisor's memory looks empty")
         return self.target_page
+
+
+def weakened(check):
+    """bulkhead.efi without one check, in a build folder of its own."""
+    folder = os.path.join(ROOT, f"build-weak-{check}")
+    if not os.path.exists(os.path.join(folder, "build.ninja")):
+        subprocess.run(["meson", "setup", folder, f"-Dweaken={check}", "-Dtests=disabled"], cwd=ROOT, check=True,
+                       stdout=subprocess.DEVNULL, env=dict(os.environ, CC="gcc"))
+    subprocess.run(["ninja", "-C", folder, "--quiet", "hypervisor/bulkhead.efi"], check=True)
+    return os.path.join(folder, "hypervisor/bulkhead.efi")
 
 
 def command(*words, processor=0):

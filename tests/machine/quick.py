@@ -61,12 +61,13 @@ def command_line(cases=(), after="poweroff", more=""):
     return " ".join(word for word in words if word)
 
 
-def boot(how, folder, cases=(), *, series="6.1", after="poweroff", more="", initrd_path=None, configuration=None):
+def boot(how, folder, cases=(), *, series="6.1", after="poweroff", more="", initrd_path=None, configuration=None,
+         program=None):
     """A boot description for pc.Pc that runs `cases`.
 
     how: "bare-uefi" (a UKI started by firmware), "bare-direct" (QEMU loads the kernel), "uefi" (firmware starts
     bulkhead.efi, which starts the kernel), "multiboot" (QEMU loads Bulkhead, Bulkhead the kernel; one processor),
-    "bare-multiboot" (the same loader starts the kernel without Bulkhead).
+    "bare-multiboot" (the same loader starts the kernel without Bulkhead). program: another build's bulkhead.efi.
     """
     os.makedirs(folder, exist_ok=True)
     kernel = os.path.join(kernel_folder(series), "vmlinuz")
@@ -77,7 +78,7 @@ def boot(how, folder, cases=(), *, series="6.1", after="poweroff", more="", init
     if how == "bare-uefi":
         return pc.Uefi({BOOT_PATH: bootfile.unified_kernel(os.path.join(folder, "boot.efi"), kernel, ram, line)})
     if how == "uefi":
-        program = os.path.join(build_folder(), "hypervisor/bulkhead.efi")
+        program = program or os.path.join(build_folder(), "hypervisor/bulkhead.efi")
         settings = dict(SETTINGS, **(configuration or {}))
         return pc.Uefi({BOOT_PATH: bootfile.bulkhead(os.path.join(folder, "boot.efi"), program, kernel, ram, line,
                                                      settings)})

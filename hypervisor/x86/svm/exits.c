@@ -141,14 +141,11 @@ static void exit_hypercall(struct processor *processor, struct vmcb *vmcb)
 	gpr[GPR_RDX] = call.value;
 }
 
-/* An NMI nobody rang for is the service domain's (APM 15.21.2: it is still pending now). */
+/* APM 15.21.2: the NMI is still pending now. */
 static void exit_nmi(struct processor *processor)
 {
-	bool is_ours = __atomic_exchange_n(&processor->doorbell, 0, __ATOMIC_SEQ_CST);
-
+	nmi_arrived(processor);
 	vendor_take_pending();
-	if (!is_ours)
-		processor->is_nmi_pending = 1;
 }
 
 void svm_exit(struct processor *processor, struct vmcb *vmcb)

@@ -179,11 +179,8 @@ static bool exit_memory(struct svm_vcpu *guest, const struct vcpu *vcpu, struct 
 /* An NMI nobody rang for is the service domain's; it gets it when it runs next (15.21.2). */
 static bool exit_nmi(struct processor *processor, struct bulkhead_run *run)
 {
-	bool is_ours = __atomic_exchange_n(&processor->doorbell, 0, __ATOMIC_SEQ_CST);
-
+	nmi_arrived(processor);
 	vendor_take_pending();
-	if (!is_ours)
-		processor->is_nmi_pending = 1;
 	return tell(run, BULKHEAD_RUN_INTERRUPT);
 }
 

@@ -125,6 +125,10 @@ static void set_controls(struct vmcb *vmcb, struct phys root)
 	vmcb->intercept2 = INTERCEPT2_VMRUN | INTERCEPT2_VMMCALL | INTERCEPT2_VMLOAD |
 			   INTERCEPT2_VMSAVE | INTERCEPT2_STGI | INTERCEPT2_CLGI |
 			   INTERCEPT2_SKINIT | INTERCEPT2_WBINVD;
+	/*
+	 * XSETBV is not intercepted: the hypervisor uses no register that XCR0 rules, the processor refuses
+	 * wrong values itself, and the register is exchanged with a guest's at every switch.
+	 */
 	vmcb->iopm = (uint64_t)svm_port_map;
 	vmcb->msrpm = (uint64_t)svm_msr_map;
 	vmcb->asid = SVM_ASID_SERVICE;

@@ -240,6 +240,18 @@ static void power_ports_follow_acpi(void **state)
 	port_policy_set(&(struct port_layout){ 0 });
 }
 
+static void overflowed_counter_is_told_from_a_running_one(void **state)
+{
+	const uint64_t on = 1ull << 22 | 1ull << 20, below_zero = 0xffffffff0000, past_zero = 3;
+
+	(void)state;
+	assert_true(msr_counter_has_overflowed(on | 0x76, past_zero));
+	assert_false(msr_counter_has_overflowed(on | 0x76, below_zero));
+	assert_false(msr_counter_has_overflowed(1ull << 22, past_zero));
+	assert_false(msr_counter_has_overflowed(1ull << 20, past_zero));
+	assert_false(msr_counter_has_overflowed(0, 0));
+}
+
 static void event_timers_send_no_messages(void **state)
 {
 	uint64_t value = 1ull << 14 | 4;
@@ -283,6 +295,7 @@ int main(void)
 		cmocka_unit_test(unknown_msrs_are_denied),
 		cmocka_unit_test(the_rules_of_msrs_are_sorted),
 		cmocka_unit_test(counters_count_outside_the_hypervisor_only),
+		cmocka_unit_test(overflowed_counter_is_told_from_a_running_one),
 		cmocka_unit_test(cpuid_hides_what_is_ours),
 		cmocka_unit_test(cpuid_mirrors_the_askers_cr4),
 		cmocka_unit_test(the_hypervisor_has_a_leaf_of_its_own),
