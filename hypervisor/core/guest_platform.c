@@ -6,7 +6,6 @@
 
 #include <bulkhead/vcpu.h>
 
-#define BLOB_LIMIT   (16ull << 20)
 #define BLOB_ALIGNED 15u
 
 /* Inputs of the I/O APIC that a monitor may drive. */
@@ -55,18 +54,17 @@ enum bulkhead_error guest_platform_set_blob(struct core_locked held, struct gues
 		return error;
 	if (at.value & BLOB_ALIGNED)
 		return BULKHEAD_BAD_ADDRESS;
-	if (size_bytes == 0 || size_bytes > BLOB_LIMIT || at.value >> BULKHEAD_GUEST_ADDRESS_BITS)
+	if (at.value == 0 || size_bytes == 0 || size_bytes > FW_CFG_BLOB_MAX || at.value >> BULKHEAD_GUEST_ADDRESS_BITS)
 		return BULKHEAD_INVALID;
 	first = at.value / PAGE_BYTES;
 	end = (at.value + size_bytes + PAGE_BYTES - 1) / PAGE_BYTES;
 	if (!guest_declares(guest, guest_phys_at(first * PAGE_BYTES), end - first))
 		return BULKHEAD_INVALID;
 	platform = &guest->platform->platform;
-	if (platform->blob_bytes)
+	if (platform->firmware.base)
 		return BULKHEAD_OCCUPIED;
 
-	platform->blob_address = at.value;
-	platform->blob_bytes = size_bytes;
+	platform_set_blob(platform, at.value, (uint32_t)size_bytes);
 	for (unsigned int i = 0; i < sizeof(content); i++)
 		content[i] = (uint8_t)(size_bytes >> (8 * i));
 	measure_small(&guest->measurement, BULKHEAD_RECORD_BLOB, at.value, content, sizeof(content));
@@ -325,6 +323,7 @@ static void collect(struct vcpu *vcpu, struct guest_platform *platform)
 
 	vcpu->effects.doorbells |= effects.doorbells;
 	vcpu->effects.vcpus |= effects.vcpus;
+	vcpu->effects.is_unfinished = effects.is_unfinished;
 	if (effects.event.event)
 		vcpu->effects.event = effects.event;
 }

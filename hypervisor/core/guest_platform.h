@@ -73,6 +73,7 @@ MUST_USE enum bulkhead_error guest_platform_return(struct core_locked held, stru
 /**
  * A vCPU's access to memory outside RAM (1, 2, 4 or 8 bytes), or to a port (1, 2 or 4), from its exit.
  * Reads set value. What the access leaves to do for others is added to vcpu->effects: ask guest_platform_must_exit().
+ * A port write with vcpu->effects.is_unfinished set is to be made again: the instruction pointer stays.
  * Returns false if the guest has no platform or nothing of it is there.
  */
 MUST_USE bool guest_platform_mmio(struct vcpu *vcpu, struct guest_phys at, uint32_t size_bytes,

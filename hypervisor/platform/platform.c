@@ -240,6 +240,11 @@ void platform_set_config(struct platform_device *device, const void *config)
 		interrupt(device, -1);
 }
 
+void platform_set_blob(struct platform *platform, uint64_t address, uint32_t size_bytes)
+{
+	fw_cfg_init(&platform->firmware, platform->memory, address, size_bytes);
+}
+
 static bool is_in(uint64_t address, uint64_t base, uint64_t size_bytes)
 {
 	return address >= base && address - base < size_bytes;
@@ -302,6 +307,10 @@ bool platform_mmio_write(struct platform *platform, uint64_t address, uint32_t s
 
 bool platform_port_read(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t *value)
 {
+	if (fw_cfg_has_port(&platform->firmware, port, size_bytes)) {
+		*value = fw_cfg_port_read(&platform->firmware, port, size_bytes);
+		return true;
+	}
 	if (port < 0xcf8 || port > 0xcff || (port == MACHINE_RESET_PORT && size_bytes == 1))
 		return false;
 	*value = pci_port_read(&platform->bus, port, size_bytes);
@@ -310,6 +319,11 @@ bool platform_port_read(struct platform *platform, uint16_t port, uint32_t size_
 
 bool platform_port_write(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t value)
 {
+	if (fw_cfg_has_port(&platform->firmware, port, size_bytes)) {
+		if (!fw_cfg_port_write(&platform->firmware, port, size_bytes, value))
+			platform->effects.is_unfinished = true;
+		return true;
+	}
 	if (port < 0xcf8 || port > 0xcff || (port == MACHINE_RESET_PORT && size_bytes == 1))
 		return false;
 	pci_port_write(&platform->bus, port, size_bytes, value);

@@ -13,6 +13,7 @@
 
 #include "address_map.h"
 #include "apic_bus.h"
+#include "fw_cfg.h"
 #include "relay.h"
 #include "virtio_pci.h"
 
@@ -50,8 +51,7 @@ struct platform_effects {
 	uint64_t doorbells; /**< bit (device number * 8 + queue): kick the backend */
 	uint32_t vcpus;	    /**< bit per vCPU to wake */
 	struct platform_event event;
-	bool is_absent;		 /**< the guest's memory at absent_address is declared but not there */
-	uint64_t absent_address; /**< of a byte in the page; work goes on once it is filled */
+	bool is_unfinished; /**< the port write is to be made again, after what else is pending */
 };
 
 struct platform {
@@ -63,7 +63,7 @@ struct platform {
 	struct platform_device devices[BULKHEAD_DEVICES_MAX];
 	uint32_t waiting; /**< bit per relay that stopped at its budget with requests left */
 	struct platform_effects effects;
-	uint64_t blob_address, blob_bytes; /**< firmware configuration in the guest's memory; 0 bytes: none */
+	struct fw_cfg firmware; /**< firmware configuration, in the guest's memory; base 0: none */
 	struct platform_relay relays[PLATFORM_RELAYS_MAX];
 };
 
@@ -86,6 +86,9 @@ void platform_add_device(struct platform *platform, uint8_t slot,
 /** Gives a queue its relay area. It has none yet and fewer than PLATFORM_RELAYS_MAX exist. */
 void platform_add_relay(struct platform *platform, struct platform_device *device, uint8_t queue,
 			struct memory *area);
+
+/** Says where in the guest's memory the firmware configuration lies. @address: not 0 */
+void platform_set_blob(struct platform *platform, uint64_t address, uint32_t size_bytes);
 
 /** Fills a device's configuration (as many bytes as described) and tells a running driver. */
 void platform_set_config(struct platform_device *device, const void *config);

@@ -8,6 +8,9 @@
 
 #define NONE RELAY_DESCRIPTORS
 
+/* What handling a request or one of its pieces costs beside the copy, in bytes of the budget. */
+#define STEP_BYTES 1024u
+
 struct area_descriptor {
 	uint64_t address;
 	uint32_t size_bytes;
@@ -27,6 +30,11 @@ _Static_assert(sizeof(struct area_descriptor) * RELAY_DESCRIPTORS <= RELAY_AVAIL
 _Static_assert(RELAY_AVAILABLE_RING + 6 + 2 * RELAY_DESCRIPTORS <= RELAY_USED_RING, "rings do not overlap");
 _Static_assert(RELAY_USED_RING + 6 + 8 * RELAY_DESCRIPTORS <= RELAY_PAYLOAD, "payload lies behind the rings");
 
+static void spend(uint32_t *budget_bytes, uint32_t size_bytes)
+{
+	*budget_bytes -= *budget_bytes < size_bytes ? *budget_bytes : size_bytes;
+}
+
 static uint64_t payload_of(const struct relay_queue *queue, uint16_t descriptor)
 {
 	return queue->area_base + RELAY_PAYLOAD + (uint64_t)descriptor * RELAY_PAGE_BYTES;
@@ -40,6 +48,13 @@ static bool area_write(struct relay_queue *queue, uint32_t offset, const void *f
 bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, struct memory *area, uint64_t area_base)
 {
 	static const uint8_t zeros[512];
+	static const struct {
+		uint32_t offset, size_bytes;
+	} rings[] = {
+		{ RELAY_DESCRIPTOR_TABLE, sizeof(struct area_descriptor) * RELAY_DESCRIPTORS },
+		{ RELAY_AVAILABLE_RING, 6 + 2 * RELAY_DESCRIPTORS },
+		{ RELAY_USED_RING, 6 + 8 * RELAY_DESCRIPTORS },
+	};
 
 	*queue = (struct relay_queue){
 		.guest = *guest,
@@ -51,9 +66,10 @@ bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, struc
 	};
 	for (uint16_t i = 0; i < RELAY_DESCRIPTORS; i++)
 		queue->pieces[i].next = (uint16_t)(i + 1);
-	for (uint32_t at = 0; at < RELAY_PAYLOAD; at += sizeof(zeros))
-		if (!area_write(queue, at, zeros, sizeof(zeros)))
-			return false;
+	for (unsigned int i = 0; i < sizeof(rings) / sizeof(rings[0]); i++)
+		for (uint32_t at = 0; at < rings[i].size_bytes; at += sizeof(zeros))
+			if (!area_write(queue, rings[i].offset + at, zeros, sizeof(zeros)))
+				return false;
 	return area_write(queue, RELAY_AREA_BYTES - sizeof(zeros), zeros, sizeof(zeros));
 }
 
@@ -173,8 +189,9 @@ static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struc
 			effects->more = true;
 			return false;
 		}
+		spend(budget_bytes, STEP_BYTES);
 		if (!piece->device_writes) {
-			*budget_bytes -= piece->size_bytes;
+			spend(budget_bytes, piece->size_bytes);
 			if (!memory_copy(queue->area, payload_of(queue, queue->sending_at), queue->guest.memory,
 					 piece->guest_address, piece->size_bytes)) {
 				queue->guest.broken = true;
@@ -213,6 +230,17 @@ static bool take_request(struct relay_queue *queue)
 	return true;
 }
 
+/**
+ * Whether the ring is empty and the driver will say when it is not. A driver that uses the event index says so only for
+ * the entry that was asked for.
+ */
+static bool is_drained(struct relay_queue *queue)
+{
+	if (queue->chain_waits || queue->guest.broken || !queue->guest.event_index)
+		return true;
+	return !virtqueue_want_notify(&queue->guest, true);
+}
+
 void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct relay_effects *effects)
 {
 	bool published = false;
@@ -220,16 +248,17 @@ void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct rela
 	if (!queue->guest.ready)
 		return;
 	while (!queue->backend_broken && !queue->guest.broken) {
-		if (queue->sending_head == NONE && !take_request(queue))
-			break;
+		if (queue->sending_head == NONE && !take_request(queue)) {
+			if (is_drained(queue))
+				break;
+			continue;
+		}
 		if (!send_pieces(queue, &budget_bytes, effects))
 			break;
 		if (!publish(queue, queue->sending_head))
 			queue->backend_broken = true;
 		queue->sending_head = NONE;
 		published = true;
-		/* Descriptors that need no copy cost time too: count each request as a sixteenth of a page. */
-		budget_bytes -= budget_bytes < RELAY_PAGE_BYTES / 16 ? budget_bytes : RELAY_PAGE_BYTES / 16;
 	}
 	effects->notify_backend |= published && backend_wants_kick(queue);
 	effects->guest_broken |= queue->guest.broken;
@@ -279,11 +308,11 @@ static bool return_pieces(struct relay_queue *queue, uint32_t *budget_bytes, str
 		if (piece->device_writes) {
 			if (size > queue->returning_left)
 				size = queue->returning_left;
-			if (*budget_bytes < size) {
+			if (*budget_bytes < RELAY_PAGE_BYTES) {
 				effects->more = true;
 				return false;
 			}
-			*budget_bytes -= size;
+			spend(budget_bytes, size + STEP_BYTES);
 			if (!memory_copy(queue->guest.memory, piece->guest_address, queue->area,
 					 payload_of(queue, queue->returning_at), size)) {
 				queue->guest.broken = true;
@@ -302,11 +331,10 @@ void relay_return(struct relay_queue *queue, uint32_t budget_bytes, struct relay
 		return;
 	while (!queue->backend_broken && !queue->guest.broken) {
 		if (queue->returning_head == NONE) {
-			if (budget_bytes < RELAY_PAGE_BYTES / 16) {
+			if (budget_bytes < RELAY_PAGE_BYTES) {
 				effects->more = true;
 				break;
 			}
-			budget_bytes -= RELAY_PAGE_BYTES / 16;
 			if (!take_completion(queue))
 				break;
 		}
@@ -316,6 +344,7 @@ void relay_return(struct relay_queue *queue, uint32_t budget_bytes, struct relay
 					 queue->returning_total, &effects->interrupt_guest);
 		free_chain(queue, queue->returning_head);
 		queue->returning_head = NONE;
+		spend(&budget_bytes, STEP_BYTES);
 	}
 	effects->guest_broken |= queue->guest.broken;
 	effects->backend_broken |= queue->backend_broken;

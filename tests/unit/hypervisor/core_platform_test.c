@@ -239,12 +239,13 @@ static void a_blob_lies_in_declared_memory(void **state)
 
 	(void)state;
 	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 8, 16, 0), BULKHEAD_BAD_ADDRESS);
-	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 0, 0, 0), BULKHEAD_INVALID);
-	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 0, (16 << 20) + 1, 0), BULKHEAD_INVALID);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 0, 16, 0), BULKHEAD_INVALID);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 16, 0, 0), BULKHEAD_INVALID);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 16, (16 << 20) + 1, 0), BULKHEAD_INVALID);
 	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 1ull << 40, 16, 0), BULKHEAD_INVALID);
 	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, (8 << 20) - 16, 17, 0), BULKHEAD_INVALID);
 	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, (8 << 20) - 16, 16, 0), BULKHEAD_OK);
-	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 0, 16, 0), BULKHEAD_OCCUPIED);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 16, 16, 0), BULKHEAD_OCCUPIED);
 	assert_int_equal(guest_of(handle)->measurement.record_count, 4);
 }
 
