@@ -143,6 +143,12 @@ int kvm_memory_load(struct guest *guest, const struct bulkhead_kvm_load *load);
 /** Fills the empty guest page at @address (and its neighbours). Returns 0, -EFAULT if it is not declared, -ENOMEM. */
 int kvm_memory_fill(struct guest *guest, u64 address);
 
+/**
+ * Fills everything that is declared and still empty. A sealed guest then never waits for memory, nor ends for want of it,
+ * and a device may write where the guest has not been yet. Returns 0, -ENOMEM or -EINTR.
+ */
+int kvm_memory_fill_all(struct guest *guest);
+
 /** Frees the memory of a guest that has been destroyed. */
 void kvm_memory_free(struct guest *guest);
 

@@ -98,7 +98,7 @@ static int initialise(struct guest *guest, const struct bulkhead_kvm_init *init)
 static int seal(struct guest *guest)
 {
 	const struct hypercall call = { BULKHEAD_CALL_GUEST_SEAL, { guest->handle } };
-	int error = 0;
+	int error = kvm_memory_fill_all(guest);
 
 	for (unsigned int i = 0; i < BULKHEAD_MAX_VCPUS && !error; i++)
 		if (guest->vcpus[i])

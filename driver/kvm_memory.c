@@ -157,6 +157,28 @@ static int fill_lent(struct guest *guest, const struct guest_region *region, str
 	return error;
 }
 
+int kvm_memory_fill_all(struct guest *guest)
+{
+	int error = 0;
+
+	for (unsigned int i = 0; i < guest->region_count && !error; i++) {
+		const struct guest_region *region = &guest->regions[i];
+		u64 end = region->first + region->page_count, number = region->first;
+
+		while (number < end && !error) {
+			const struct guest_area *area = xa_load(&guest->areas, number / KVM_AREA_PAGES);
+			unsigned int index = number % KVM_AREA_PAGES;
+
+			if (area && test_bit(index, area->filled))
+				number = number - index + find_next_zero_bit(area->filled, KVM_AREA_PAGES, index);
+			else
+				error = fatal_signal_pending(current) ? -EINTR : kvm_memory_fill(guest, number * PAGE_SIZE);
+			cond_resched();
+		}
+	}
+	return error;
+}
+
 int kvm_memory_fill(struct guest *guest, u64 address)
 {
 	u64 number = address / PAGE_SIZE;

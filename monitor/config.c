@@ -77,6 +77,30 @@ static const char *set_disk(struct config *config, const char *value)
 	return NULL;
 }
 
+static const char *set_protected(struct config *config, const char *value)
+{
+	if (strcmp(value, "yes") && strcmp(value, "no"))
+		return "must be yes or no";
+	config->unprotected = !strcmp(value, "no");
+	return NULL;
+}
+
+static const char *set_mac(struct config *config, const char *value)
+{
+	unsigned int bytes[6];
+	int end = 0;
+
+	if (config->mac_given)
+		return "is given twice";
+	if (sscanf(value, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4], &bytes[5],
+		   &end) != 6 || value[end] || bytes[0] & 1)
+		return "must be an address of one station, such as 52:54:00:12:34:56";
+	for (unsigned int i = 0; i < 6; i++)
+		config->mac[i] = (uint8_t)bytes[i];
+	config->mac_given = true;
+	return NULL;
+}
+
 #define TEXT(field) offsetof(struct config, field), NULL
 static const struct key keys[] = {
 	{ "name", TEXT(name) },
@@ -88,6 +112,11 @@ static const struct key keys[] = {
 	{ "console", TEXT(console) },
 	{ "control", TEXT(control) },
 	{ "disk", SIZE_MAX, set_disk },
+	{ "network", TEXT(network) },
+	{ "mac", SIZE_MAX, set_mac },
+	{ "protected", SIZE_MAX, set_protected },
+	{ "descriptor", TEXT(descriptor) },
+	{ "descriptor-key", TEXT(descriptor_key) },
 };
 
 static char *trim(char *text)
@@ -155,6 +184,12 @@ bool config_parse(struct config *config, const char *text, const char *file, cha
 			 !config->name ? "name" : !config->kernel ? "kernel" : "memory");
 		return false;
 	}
+	if (!config->network != !config->mac_given || !config->descriptor != !config->descriptor_key) {
+		snprintf(error, error_bytes, "%s: %s and %s are given together, or not at all", file,
+			 !config->network != !config->mac_given ? "network" : "descriptor",
+			 !config->network != !config->mac_given ? "mac" : "descriptor-key");
+		return false;
+	}
 	if (!config->processors)
 		config->processors = 1;
 	return true;
@@ -189,6 +224,9 @@ void config_free(struct config *config)
 	free(config->command_line);
 	free(config->console);
 	free(config->control);
+	free(config->network);
+	free(config->descriptor);
+	free(config->descriptor_key);
 	for (unsigned int i = 0; i < config->disk_count; i++)
 		free(config->disks[i].socket);
 	*config = (struct config){ 0 };

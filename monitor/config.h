@@ -25,6 +25,12 @@ struct config {
 	char *control; /**< a socket to listen on; NULL: none */
 	struct config_disk disks[CONFIG_DISKS_MAX];
 	unsigned int disk_count;
+	bool unprotected; /**< share memory and registers with the service domain */
+	char *network;	  /**< a vhost-user-net socket; NULL: none */
+	uint8_t mac[6];
+	bool mac_given;
+	char *descriptor; /**< what the guest must measure as, signed; NULL: anything */
+	char *descriptor_key; /**< public key that signs it */
 };
 
 /**

@@ -16,7 +16,7 @@ static json_t *status(struct machine *machine)
 	return json_pack("{s:b, s:s, s:s, s:i, s:I, s:b}", "ok", 1, "name", machine->config->name, "state",
 			 machine->end != MACHINE_RUNNING ? "ended" : machine->paused ? "paused" : "running",
 			 "processors", (int)machine->processor_count, "memory_bytes",
-			 (json_int_t)machine->ram.size_bytes, "protected", 0);
+			 (json_int_t)machine->config->memory_bytes, "protected", machine->is_protected);
 }
 
 static json_t *statistics(struct machine *machine)

@@ -4,6 +4,10 @@
  */
 #include "kvm.h"
 #include "linux_boot.h"
+#include "relay_device.h"
+
+#include <bulkhead/hypercall.h>
+#include <bulkhead/kvm.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,11 +132,21 @@ static int add_memory(struct machine *machine, uint32_t slot, uint64_t address, 
 	return 0;
 }
 
-bool kvm_create(struct machine *machine, const char *device, char *error, size_t error_bytes)
+int kvm_create_processors(struct machine *machine)
 {
-	struct memory *ram = &machine->ram;
-	const char *step = "creating the machine";
-	int status;
+	int status = 0;
+
+	machine->processors = calloc(machine->config->processors, sizeof(*machine->processors));
+	if (!machine->processors)
+		return -ENOMEM;
+	for (unsigned int i = 0; !status && i < machine->config->processors; i++)
+		status = create_processor(machine, i);
+	return status;
+}
+
+bool kvm_open(struct machine *machine, const char *device, char *error, size_t error_bytes)
+{
+	int version;
 
 	machine->kvm_fd = open(device, O_RDWR | O_CLOEXEC);
 	if (machine->kvm_fd < 0) {
@@ -144,6 +158,22 @@ bool kvm_create(struct machine *machine, const char *device, char *error, size_t
 		snprintf(error, error_bytes, "%s: speaks no KVM API version %d", device, KVM_API_VERSION);
 		return false;
 	}
+	version = ioctl(machine->kvm_fd, KVM_CHECK_EXTENSION, BULKHEAD_KVM_CAP);
+	if (version > 0 && version >> 16 != BULKHEAD_ABI_VERSION >> 16) {
+		snprintf(error, error_bytes, "%s: Bulkhead's interface is %x, this monitor needs %x; install both of one release",
+			 device, (unsigned int)version, BULKHEAD_ABI_VERSION);
+		return false;
+	}
+	machine->on_bulkhead = version > 0;
+	return true;
+}
+
+bool kvm_create(struct machine *machine, char *error, size_t error_bytes)
+{
+	struct memory *ram = &machine->ram;
+	const char *step = "creating the machine";
+	int status;
+
 	machine->vm_fd = ioctl(machine->kvm_fd, KVM_CREATE_VM, 0);
 	if (machine->vm_fd < 0)
 		goto failed;
@@ -154,12 +184,9 @@ bool kvm_create(struct machine *machine, const char *device, char *error, size_t
 	status = add_memory(machine, 0, 0, ram->low_bytes, ram->bytes);
 	if (!status)
 		status = add_memory(machine, 1, RAM_HIGH_START, ram->high_bytes, ram->bytes + ram->low_bytes);
-	machine->processors = calloc(machine->config->processors, sizeof(*machine->processors));
-	if (!status && !machine->processors)
-		status = -ENOMEM;
-	for (unsigned int i = 0; !status && i < machine->config->processors; i++) {
+	if (!status) {
 		step = "creating its processors";
-		status = create_processor(machine, i);
+		status = kvm_create_processors(machine);
 	}
 	for (unsigned int i = 0; !status && i < machine->processor_count; i++)
 		status = set_cpuid(machine, &machine->processors[i]);
@@ -167,7 +194,7 @@ bool kvm_create(struct machine *machine, const char *device, char *error, size_t
 		return true;
 	errno = -status;
 failed:
-	snprintf(error, error_bytes, "%s: %s: %s", device, step, strerror(errno));
+	snprintf(error, error_bytes, "%s: %s: %s", machine->config->name, step, strerror(errno));
 	return false;
 }
 
@@ -201,6 +228,17 @@ static void handle_mmio(struct machine *machine, struct kvm_run *run)
 	}
 }
 
+/** The guest's driver started or reset a device. */
+static void handle_device(struct machine *machine, const struct kvm_run *run)
+{
+	struct bulkhead_kvm_device_exit exit;
+
+	memcpy(&exit, &run->hw, sizeof(exit));
+	for (unsigned int i = 0; i < machine->relay_device_count; i++)
+		if (relay_device_slot(machine->relay_devices[i]) == exit.slot)
+			relay_device_event(machine->relay_devices[i], &exit);
+}
+
 /** Deals with one exit. */
 static void handle_exit(struct processor *processor)
 {
@@ -218,6 +256,15 @@ static void handle_exit(struct processor *processor)
 		break;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		break;
+	case BULKHEAD_KVM_EXIT_DEVICE:
+		handle_device(machine, run);
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		fprintf(stderr, "monitor: processor %u cannot go on: %s %llx\n", processor->index,
+			machine->on_bulkhead ? "it left its memory and devices at" : "KVM cannot emulate what it does,",
+			machine->on_bulkhead ? (unsigned long long)run->internal.data[0] : 0);
+		machine_end(machine, MACHINE_ERROR);
 		break;
 	case KVM_EXIT_SHUTDOWN:
 		machine_end(machine, MACHINE_RESET); /* a triple fault resets a PC */

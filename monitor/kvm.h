@@ -17,10 +17,19 @@ struct processor {
 };
 
 /**
- * Opens the KVM device and makes a machine with in-kernel interrupt chips, the RAM already in machine->ram, and its
+ * Opens the KVM device and finds out whether it is Bulkhead's driver (machine->on_bulkhead).
+ * Returns false after filling @error with one line.
+ */
+bool kvm_open(struct machine *machine, const char *device, char *error, size_t error_bytes);
+
+/** Makes the processors that the configuration asks for. Returns 0 or a negative errno. */
+int kvm_create_processors(struct machine *machine);
+
+/**
+ * On the opened device of stock KVM, makes a machine with in-kernel interrupt chips, the RAM already in machine->ram, and its
  * processors (not running). Returns false after filling @error with one line.
  */
-bool kvm_create(struct machine *machine, const char *device, char *error, size_t error_bytes);
+bool kvm_create(struct machine *machine, char *error, size_t error_bytes);
 
 /** Starts a thread for every processor. Returns 0 or a negative errno. */
 int kvm_start(struct machine *machine);

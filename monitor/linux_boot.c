@@ -240,3 +240,20 @@ int linux_boot_registers(int vcpu_fd, uint64_t entry)
 		return -errno;
 	return 0;
 }
+
+void linux_boot_state(struct bulkhead_vcpu_state *state, uint64_t entry)
+{
+	static const struct bulkhead_segment code = { 0x10, 0xa9b, UINT32_MAX, 0 };
+	static const struct bulkhead_segment data = { 0x18, 0xc93, UINT32_MAX, 0 };
+
+	state->gpr[4] = 0x8000;
+	state->gpr[6] = AT_PARAMETERS;
+	state->rip = entry;
+	state->cs = code;
+	state->ds = state->es = state->ss = state->fs = state->gs = data;
+	state->gdtr = (struct bulkhead_segment){ .limit = 31, .base = AT_DESCRIPTORS };
+	state->cr3 = AT_PAGE_TABLES;
+	state->cr4 = 0x20;
+	state->cr0 = 0x80000011;
+	state->efer = 0x500;
+}

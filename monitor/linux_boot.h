@@ -7,6 +7,7 @@
 
 #include "ram.h"
 
+#include <bulkhead/vcpu.h>
 #include <linux/kvm.h>
 
 struct config;
@@ -21,5 +22,8 @@ bool linux_boot_load(struct memory *ram, const struct config *config, uint64_t *
 
 /** Sets the first processor's registers: long mode, identity map, RSI at the boot parameters. Returns 0 or -errno. */
 int linux_boot_registers(int vcpu_fd, uint64_t entry);
+
+/** The same for a guest of Bulkhead, from a processor's state after power-on. */
+void linux_boot_state(struct bulkhead_vcpu_state *state, uint64_t entry);
 
 #endif

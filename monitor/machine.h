@@ -29,11 +29,20 @@ enum machine_end {
 };
 
 struct block_device;
+struct relay_device;
+
+/* PCI slots, the same on every platform. */
+#define MACHINE_DISK_SLOT    1u
+#define MACHINE_NETWORK_SLOT 16u
+#define MACHINE_DEVICES_MAX  8u
 
 struct machine {
 	const struct config *config;
 	struct memory ram;
 	int kvm_fd, vm_fd;
+	bool on_bulkhead;     /**< the platform is in the hypervisor */
+	bool is_protected;
+	uint64_t entry;	      /**< of the kernel that is started directly */
 	unsigned int processor_count;
 	struct processor *processors;
 
@@ -43,6 +52,8 @@ struct machine {
 	uint8_t rtc_index;
 	uint16_t pm_enable;
 	struct block_device *disks[CONFIG_DISKS_MAX];
+	struct relay_device *relay_devices[MACHINE_DEVICES_MAX]; /**< on Bulkhead instead */
+	unsigned int relay_device_count;
 
 	pthread_cond_t changed;	 /**< with lock: paused or end changed */
 	bool paused;

@@ -6,11 +6,14 @@
  * launch with nothing left over, and the child's sandbox never has to be undone.
  */
 #include "block.h"
+#include "bulkhead_guest.h"
 #include "console.h"
 #include "control.h"
+#include "descriptor.h"
 #include "kvm.h"
 #include "linux_boot.h"
 #include "listen.h"
+#include "relay_device.h"
 #include "sandbox.h"
 
 #include <errno.h>
@@ -25,19 +28,21 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define FIRST_DISK_SLOT 1u
 #define ERROR_BYTES	512u
 
 static const char help_text[] =
-	"Usage: monitor [--device FILE] [--check] CONFIGURATION\n"
+	"Usage: monitor [--device FILE] [--check | --measure] CONFIGURATION\n"
 	"\n"
 	"Runs one guest as its configuration file says and ends with it: 0 the guest switched itself off,\n"
 	"65 it was stopped through its control socket, 1 something went wrong. A reset launches it anew.\n"
 	"  --device FILE   the KVM device (default /dev/kvm: Linux's KVM, or Bulkhead's driver)\n"
 	"  --check         only read the configuration and say what is wrong with it\n"
+	"  --measure       only print what the guest will measure as on Bulkhead\n"
 	"\n"
 	"Keys of the file (\"key = value\", # comments): name, memory (512M, 2G), processors (1-16), kernel, initrd,\n"
-	"command-line, console (stdio, or a socket), control (a socket), disk (a vhost-user-blk socket; up to 8).\n";
+	"command-line, console (stdio, or a socket), control (a socket), disk (a vhost-user-blk socket; up to 8).\n"
+	"On Bulkhead also: protected (yes, or no to share memory), network (a vhost-user-net socket) with mac,\n"
+	"descriptor (what the guest must measure as, signed) with descriptor-key (the public key).\n";
 
 static struct machine machine;
 static struct console console;
@@ -65,9 +70,60 @@ static void add_host_bridge(void)
 	machine.pci.functions[0] = &bridge;
 }
 
-static bool set_up(const struct config *config, const char *device, char *error)
+/** On stock KVM: chips in the kernel, the other devices here. */
+static bool set_up_on_kvm(char *error)
 {
-	uint64_t entry;
+	const struct config *config = machine.config;
+	int status;
+
+	add_host_bridge();
+	if (!kvm_create(&machine, error, ERROR_BYTES))
+		return false;
+	status = linux_boot_registers(machine.processors[0].fd, machine.entry);
+	if (status) {
+		snprintf(error, ERROR_BYTES, "%s: setting registers: %s", config->name, strerror(-status));
+		return false;
+	}
+	if (config->network) {
+		snprintf(error, ERROR_BYTES, "%s: network devices exist on Bulkhead only; take \"network\" out",
+			 config->name);
+		return false;
+	}
+	for (unsigned int i = 0; i < config->disk_count; i++) {
+		machine.disks[i] = block_create(&machine, MACHINE_DISK_SLOT + i, config->disks[i].socket, error,
+						ERROR_BYTES);
+		if (!machine.disks[i])
+			return false;
+	}
+	return true;
+}
+
+/** On Bulkhead: everything is described to the hypervisor, measured and sealed before the guest runs. */
+static bool set_up_on_bulkhead(char *error)
+{
+	uint8_t digest[BULKHEAD_MEASUREMENT_BYTES];
+	struct launch launch;
+	int status;
+
+	bulkhead_guest_plan(&launch, &machine);
+	if (!bulkhead_guest_create(&machine, &launch, error, ERROR_BYTES))
+		return false;
+	status = bulkhead_guest_seal(&machine, digest);
+	if (status) {
+		snprintf(error, ERROR_BYTES, "%s: sealing it: %s", machine.config->name, strerror(-status));
+		return false;
+	}
+	if (machine.config->descriptor && !descriptor_check(machine.config, digest, error, ERROR_BYTES))
+		return false;
+	machine.is_protected = launch.flags & BULKHEAD_GUEST_PROTECTED;
+	if (machine.is_protected)
+		ram_destroy(&machine.ram); /* the guest has its own */
+	return true;
+}
+
+/** Puts what the guest starts with into its RAM, as it is or (protected) to be loaded from there. */
+static bool fill_memory(const struct config *config, char *error)
+{
 	int status;
 
 	machine = (struct machine){
@@ -80,27 +136,19 @@ static bool set_up(const struct config *config, const char *device, char *error)
 		.serial = { .output = serial_output, .set_line = serial_line },
 	};
 	serial_reset(&machine.serial);
-	add_host_bridge();
 	status = ram_create(&machine.ram, config->memory_bytes, MACHINE_PCI_HOLE);
 	if (status) {
 		snprintf(error, ERROR_BYTES, "%s: memory: %s", config->name, strerror(-status));
 		return false;
 	}
-	if (!kvm_create(&machine, device, error, ERROR_BYTES) ||
-	    !linux_boot_load(&machine.ram, config, &entry, error, ERROR_BYTES))
+	return linux_boot_load(&machine.ram, config, &machine.entry, error, ERROR_BYTES);
+}
+
+static bool set_up(const struct config *config, const char *device, char *error)
+{
+	if (!fill_memory(config, error) || !kvm_open(&machine, device, error, ERROR_BYTES))
 		return false;
-	status = linux_boot_registers(machine.processors[0].fd, entry);
-	if (status) {
-		snprintf(error, ERROR_BYTES, "%s: setting registers: %s", config->name, strerror(-status));
-		return false;
-	}
-	for (unsigned int i = 0; i < config->disk_count; i++) {
-		machine.disks[i] = block_create(&machine, FIRST_DISK_SLOT + i, config->disks[i].socket, error,
-						ERROR_BYTES);
-		if (!machine.disks[i])
-			return false;
-	}
-	return true;
+	return machine.on_bulkhead ? set_up_on_bulkhead(error) : set_up_on_kvm(error);
 }
 
 /** Gives typed characters to the serial port, as many as it has room for. */
@@ -117,13 +165,32 @@ static void pass_input(void)
 	pthread_mutex_unlock(&machine.lock);
 }
 
+static int backend_fd(unsigned int index)
+{
+	return machine.on_bulkhead ? relay_device_backend_fd(machine.relay_devices[index]) :
+				     block_backend_fd(machine.disks[index]);
+}
+
+static void backend_died(unsigned int index)
+{
+	fprintf(stderr, "monitor: %s: the backend went away; the guest's device is gone until it resets\n",
+		index < machine.config->disk_count ? machine.config->disks[index].socket : machine.config->network);
+	pthread_mutex_lock(&machine.lock);
+	if (machine.on_bulkhead)
+		relay_device_backend_died(machine.relay_devices[index]);
+	else
+		block_backend_died(machine.disks[index]);
+	pthread_mutex_unlock(&machine.lock);
+}
+
 /** Serves console, control socket and backends' deaths until the machine ends. */
 static void serve(int control_fd)
 {
+	unsigned int backend_count = machine.on_bulkhead ? machine.relay_device_count : machine.config->disk_count;
 	int connection = -1;
 
 	while (machine.end == MACHINE_RUNNING) {
-		struct pollfd fds[5 + CONFIG_DISKS_MAX] = {
+		struct pollfd fds[5 + MACHINE_DEVICES_MAX] = {
 			{ .fd = stop_pipe[0], .events = POLLIN },
 			{ .fd = console.input_fd, .events = POLLIN },
 			{ .fd = console.listen_fd, .events = POLLIN },
@@ -131,9 +198,9 @@ static void serve(int control_fd)
 			{ .fd = connection, .events = POLLIN },
 		};
 
-		for (unsigned int i = 0; i < machine.config->disk_count; i++)
-			fds[5 + i] = (struct pollfd){ .fd = block_backend_fd(machine.disks[i]), .events = POLLRDHUP };
-		if (poll(fds, 5 + machine.config->disk_count, -1) < 0 && errno != EINTR)
+		for (unsigned int i = 0; i < backend_count; i++)
+			fds[5 + i] = (struct pollfd){ .fd = backend_fd(i), .events = POLLRDHUP };
+		if (poll(fds, 5 + backend_count, -1) < 0 && errno != EINTR)
 			break;
 		if (fds[0].revents)
 			break;
@@ -147,15 +214,9 @@ static void serve(int control_fd)
 			close(connection);
 			connection = -1;
 		}
-		for (unsigned int i = 0; i < machine.config->disk_count; i++) {
-			if (!(fds[5 + i].revents & (POLLRDHUP | POLLHUP | POLLERR)))
-				continue;
-			fprintf(stderr, "monitor: %s: the backend went away; the guest's disk is gone until it resets\n",
-				machine.config->disks[i].socket);
-			pthread_mutex_lock(&machine.lock);
-			block_backend_died(machine.disks[i]);
-			pthread_mutex_unlock(&machine.lock);
-		}
+		for (unsigned int i = 0; i < backend_count; i++)
+			if (fds[5 + i].revents & (POLLRDHUP | POLLHUP | POLLERR))
+				backend_died(i);
 	}
 }
 
@@ -203,8 +264,32 @@ static int launch(const struct config *config, const char *device)
 	pthread_join(waiter, NULL);
 	for (unsigned int i = 0; i < config->disk_count; i++)
 		block_destroy(machine.disks[i]);
+	for (unsigned int i = 0; i < machine.relay_device_count; i++)
+		relay_device_destroy(machine.relay_devices[i]);
 	console_close(&console);
 	return machine.end;
+}
+
+/** Prints what the guest will measure as on Bulkhead; needs neither Bulkhead nor KVM. Returns the exit status. */
+static int print_measurement(const struct config *config)
+{
+	uint8_t digest[BULKHEAD_MEASUREMENT_BYTES];
+	char error[ERROR_BYTES], text[2 * sizeof(digest) + 1];
+	struct launch launch;
+
+	if (!fill_memory(config, error)) {
+		fprintf(stderr, "monitor: %s\n", error);
+		return MACHINE_ERROR;
+	}
+	bulkhead_guest_plan(&launch, &machine);
+	if (launch_measure(&launch, digest)) {
+		fprintf(stderr, "monitor: %s: the measurement cannot be computed\n", config->name);
+		return MACHINE_ERROR;
+	}
+	descriptor_print(digest, text);
+	puts(text);
+	ram_destroy(&machine.ram);
+	return 0;
 }
 
 /** A raw terminal for the guest, put back when the supervisor ends. */
@@ -251,7 +336,7 @@ int main(int argc, char **argv)
 	const char *device = "/dev/kvm", *file = NULL;
 	struct config config;
 	char error[ERROR_BYTES];
-	bool check = false;
+	bool check = false, measure = false;
 	int status;
 
 	for (int i = 1; i < argc; i++) {
@@ -261,6 +346,8 @@ int main(int argc, char **argv)
 		}
 		if (!strcmp(argv[i], "--check")) {
 			check = true;
+		} else if (!strcmp(argv[i], "--measure")) {
+			measure = true;
 		} else if (!strcmp(argv[i], "--device") && i + 1 < argc) {
 			device = argv[++i];
 		} else if (argv[i][0] != '-' && !file) {
@@ -279,7 +366,7 @@ int main(int argc, char **argv)
 		config_free(&config);
 		return 2;
 	}
-	status = check ? 0 : supervise(&config, device);
+	status = check ? 0 : measure ? print_measurement(&config) : supervise(&config, device);
 	config_free(&config);
 	return status;
 }

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtio device of a guest of Bulkhead: the hypervisor shows it to the guest and relays its queues; a vhost-user backend
+ * serves them in a relay area, which is all of the guest it ever maps.
+ */
+#ifndef BULKHEAD_MONITOR_RELAY_DEVICE_H
+#define BULKHEAD_MONITOR_RELAY_DEVICE_H
+
+#include "config.h"
+
+#include <bulkhead/kvm.h>
+
+struct machine;
+struct relay_device;
+
+enum relay_device_kind { RELAY_DEVICE_DISK, RELAY_DEVICE_NETWORK };
+
+/** What a device of a kind is, whatever backend serves it: this is measured. */
+const struct bulkhead_device_description *relay_device_describe(enum relay_device_kind kind);
+
+/**
+ * Connects to the backend at @socket_path and makes the device's relay area.
+ * @mac: a network device's address; NULL otherwise
+ * Returns the device, owned by the caller, or NULL after filling @error with one line.
+ */
+struct relay_device *relay_device_create(struct machine *machine, unsigned int slot, enum relay_device_kind kind,
+					 const char *socket_path, const uint8_t *mac, char *error,
+					 size_t error_bytes);
+
+/** Gives the device's configuration and relay areas to the driver, which knows its description. Returns 0 or -errno. */
+int relay_device_attach(struct relay_device *device);
+
+/** Does what the guest's driver asked for: starts or stops the backend. */
+void relay_device_event(struct relay_device *device, const struct bulkhead_kvm_device_exit *exit);
+
+unsigned int relay_device_slot(const struct relay_device *device);
+
+/** The backend's socket, for waiting on; it becomes readable only when the backend goes away. -1: it has gone. */
+int relay_device_backend_fd(const struct relay_device *device);
+void relay_device_backend_died(struct relay_device *device);
+void relay_device_destroy(struct relay_device *device);
+
+#endif

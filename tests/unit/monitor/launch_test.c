@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a guest will measure as, computed by the monitor, is what the hypervisor's chain of records gives; and a
+ * descriptor names one guest only, by one key only.
+ */
+#include "bulkhead_guest.h"
+#include "descriptor.h"
+#include "launch.h"
+#include "linux_boot.h"
+
+#include <measure.h>
+
+#include <setjmp.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MEMORY_BYTES (64u << 20)
+
+static void record_page(struct measurement *chain, enum bulkhead_record kind, uint64_t where, const void *page)
+{
+	while (measure_page(chain, kind, where, page) == BULKHEAD_AGAIN)
+		;
+}
+
+static void record_number(struct measurement *chain, enum bulkhead_record kind, uint64_t where, uint64_t number)
+{
+	uint8_t bytes[8];
+
+	for (int i = 0; i < 8; i++)
+		bytes[i] = (uint8_t)(number >> 8 * i);
+	measure_small(chain, kind, where, bytes, sizeof(bytes));
+}
+
+static struct config config = { .name = (char *)"a", .memory_bytes = MEMORY_BYTES, .processors = 2,
+				.disks = { { (char *)"d" } }, .disk_count = 1 };
+static struct machine machine;
+
+static int make_machine(void **state)
+{
+	(void)state;
+	machine = (struct machine){ .config = &config, .entry = 0x1000200 };
+	if (ram_create(&machine.ram, MEMORY_BYTES, MACHINE_PCI_HOLE))
+		return -1;
+	memset(machine.ram.bytes + 0x5000, 'a', 5000); /* two pages */
+	machine.ram.bytes[0x200fff] = 1;	       /* last byte of a page */
+	return machine.ram.bytes[0x300000];	       /* touched, and still empty */
+}
+
+static int free_machine(void **state)
+{
+	(void)state;
+	ram_destroy(&machine.ram);
+	return 0;
+}
+
+static void the_monitor_computes_what_the_hypervisor_measures(void **state)
+{
+	static uint8_t page[4096];
+	struct bulkhead_vcpu_state first;
+	struct measurement chain;
+	struct launch launch;
+	uint8_t digest[32];
+
+	(void)state;
+	bulkhead_guest_plan(&launch, &machine);
+	assert_int_equal(launch_measure(&launch, digest), 0);
+
+	measure_start(&chain);
+	measure_small(&chain, BULKHEAD_RECORD_GUEST, BULKHEAD_GUEST_PROTECTED, NULL, 0);
+	measure_small(&chain, BULKHEAD_RECORD_PLATFORM, 0, NULL, 0);
+	record_number(&chain, BULKHEAD_RECORD_RANGE, 0, MEMORY_BYTES / 4096);
+	record_page(&chain, BULKHEAD_RECORD_PAGE, 0x5000, machine.ram.bytes + 0x5000);
+	record_page(&chain, BULKHEAD_RECORD_PAGE, 0x6000, machine.ram.bytes + 0x6000);
+	record_page(&chain, BULKHEAD_RECORD_PAGE, 0x200000, machine.ram.bytes + 0x200000);
+	measure_small(&chain, BULKHEAD_RECORD_DEVICE, 1, &launch.devices[0].description, 32);
+	launch_state_reset(&first);
+	linux_boot_state(&first, machine.entry);
+	memcpy(page, &first, sizeof(first));
+	record_page(&chain, BULKHEAD_RECORD_VCPU, 0, page);
+	launch_state_reset(&first);
+	memcpy(page, &first, sizeof(first));
+	record_page(&chain, BULKHEAD_RECORD_VCPU, 1, page);
+	assert_memory_equal(digest, chain.digest, 32);
+}
+
+static void anything_that_differs_measures_differently(void **state)
+{
+	uint8_t digest[32], other[32];
+	struct launch launch;
+
+	(void)state;
+	bulkhead_guest_plan(&launch, &machine);
+	assert_int_equal(launch_measure(&launch, digest), 0);
+	machine.ram.bytes[0x5000] ^= 1;
+	assert_int_equal(launch_measure(&launch, other), 0);
+	assert_memory_not_equal(digest, other, 32);
+	machine.ram.bytes[0x5000] ^= 1;
+	launch.processors = 1;
+	assert_int_equal(launch_measure(&launch, other), 0);
+	assert_memory_not_equal(digest, other, 32);
+	launch.processors = 2;
+	launch.devices[0].slot = 2;
+	assert_int_equal(launch_measure(&launch, other), 0);
+	assert_memory_not_equal(digest, other, 32);
+	launch.devices[0].slot = 1;
+	launch.first.rip++;
+	assert_int_equal(launch_measure(&launch, other), 0);
+	assert_memory_not_equal(digest, other, 32);
+	launch.first.rip--;
+	assert_int_equal(launch_measure(&launch, other), 0);
+	assert_memory_equal(digest, other, 32);
+}
+
+static void a_descriptor_holds_for_its_key_and_measurement_only(void **state)
+{
+	uint8_t key[crypto_sign_PUBLICKEYBYTES], secret[crypto_sign_SECRETKEYBYTES], signature[crypto_sign_BYTES];
+	uint8_t digest[32], read[32];
+	char line[256], message[384], text[512], key_text[128], hex[129];
+
+	(void)state;
+	assert_true(sodium_init() >= 0);
+	crypto_sign_keypair(key, secret);
+	memset(digest, 7, sizeof(digest));
+	descriptor_print(digest, hex);
+	snprintf(line, sizeof(line), "measurement %s\n", hex);
+	snprintf(message, sizeof(message), "%s%s", DESCRIPTOR_CONTEXT, line);
+	crypto_sign_detached(signature, NULL, (uint8_t *)message, strlen(message), secret);
+	snprintf(text, sizeof(text), "%ssignature %s\n", line, sodium_bin2hex(hex, sizeof(hex), signature, 64));
+	snprintf(key_text, sizeof(key_text), "%s\n", sodium_bin2hex(hex, sizeof(hex), key, 32));
+	assert_null(descriptor_parse(text, key_text, read));
+	assert_memory_equal(read, digest, 32);
+	for (size_t i = 0; i < strlen(text); i++) {
+		char damaged[512];
+
+		strcpy(damaged, text);
+		damaged[i] = damaged[i] == '1' ? '2' : '1';
+		assert_non_null(descriptor_parse(damaged, key_text, read));
+		strcpy(damaged, text);
+		damaged[i] = 0;
+		assert_non_null(descriptor_parse(damaged, key_text, read));
+	}
+	key_text[0] = key_text[0] == '1' ? '2' : '1';
+	assert_non_null(descriptor_parse(text, key_text, read));
+	assert_non_null(descriptor_parse(text, "", read));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_monitor_computes_what_the_hypervisor_measures, make_machine,
+						free_machine),
+		cmocka_unit_test_setup_teardown(anything_that_differs_measures_differently, make_machine, free_machine),
+		cmocka_unit_test(a_descriptor_holds_for_its_key_and_measurement_only),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
