@@ -1,5 +1,6 @@
 /* admin_people.c: `bulkhead user`, `group`, `account`. */
 #include "admin.h"
+#include "ldap_directory.h"
 #include "settings.h"
 
 #include <stdio.h>
@@ -55,27 +56,91 @@ static int user_remove_run(const struct cli_context *context)
 	return remove_one(context, "user");
 }
 
-static int user_import_run(const struct cli_context *context)
+static int import(const struct cli_context *context, const char *path, const char *text)
 {
 	struct remote *remote;
 	json_t *reply;
+	int status = remote_open(context, &remote);
+
+	if (status)
+		return status;
+	status = remote_send(remote, "POST", path, text, "text/csv", &reply);
+	if (!status) {
+		printf("%lld users imported\n",
+		       json_integer_value(json_object_get(reply, "imported")));
+		json_decref(reply);
+	}
+	remote_close(remote);
+	return status;
+}
+
+static int user_import_run(const struct cli_context *context)
+{
 	char *text;
 	int status = settings_read(cli_argument(context, 0), 8 << 20, &text, NULL);
 
 	if (status)
 		return cli_fail(context, "%s: %s", cli_argument(context, 0), strerror(-status));
-	status = remote_open(context, &remote);
-	if (!status) {
-		status =
-		    remote_send(remote, "POST", "/api/v1/users/import", text, "text/csv", &reply);
-		if (!status) {
-			printf("%lld users imported\n",
-			       json_integer_value(json_object_get(reply, "imported")));
-			json_decref(reply);
-		}
-		remote_close(remote);
-	}
+	status = import(context, "/api/v1/users/import", text);
 	free(text);
+	return status;
+}
+
+static const char *value_or(const struct cli_context *context, const char *name, const char *usual)
+{
+	const char *value = cli_value(context, name);
+
+	return value ? value : usual;
+}
+
+static int user_import_ldap_run(const struct cli_context *context)
+{
+	struct ldap_question question = {
+	    .uri = cli_argument(context, 0),
+	    .base = cli_value(context, "base"),
+	    .group_base = cli_value(context, "group-base"),
+	    .filter = value_or(context, "filter",
+			       "(|(objectClass=inetOrgPerson)(objectClass=posixAccount)"
+			       "(&(objectClass=user)(!(objectClass=computer))))"),
+	    .group_filter = value_or(context, "group-filter",
+				     "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)"
+				     "(objectClass=posixGroup)(objectClass=group))"),
+	    .name_attribute = value_or(context, "name-attribute", "uid"),
+	    .bind_dn = cli_value(context, "bind"),
+	    .ca_file = cli_value(context, "tls-ca"),
+	    .start_tls = cli_switch(context, "start-tls"),
+	    .in_plain = cli_switch(context, "plain"),
+	};
+	char password[512] = "", problem[LDAP_PROBLEM_MAX];
+	struct ldap_answer answer;
+	int status;
+
+	if (question.bind_dn) {
+		if (settings_secret("Password for the directory",
+				    cli_value(context, "password-file"), password))
+			return cli_fail(
+			    context,
+			    "no terminal to ask for a password; pass --password-file FILE");
+		question.password = password;
+	}
+	status = ldap_directory_read(&question, &answer, problem);
+	explicit_bzero(password, sizeof(password));
+	if (status)
+		return cli_fail(context, "%s", problem);
+	if (answer.left_out)
+		fprintf(
+		    stderr,
+		    "left out %zu entries without a name of a-z 0-9 . _ @ - in \"%s\"; the first: "
+		    "%s\n",
+		    answer.left_out, question.name_attribute, answer.first_left_out);
+	if (cli_switch(context, "dry-run")) {
+		fputs(answer.csv, stdout);
+		fprintf(stderr, "%zu users, %zu groups found; nothing was sent\n", answer.users,
+			answer.groups);
+	} else {
+		status = import(context, "/api/v1/users/import?replace=true", answer.csv);
+	}
+	free(answer.csv);
 	return status;
 }
 
@@ -155,6 +220,20 @@ static const struct cli_option user_options[] = {
     {"group", "GROUP", "put the user into GROUP; repeat for several", 'g', false},
     {0},
 };
+static const struct cli_option ldap_options[] = {
+    {"base", "DN", "where users are, for example ou=people,dc=example,dc=com", 'b', true},
+    {"group-base", "DN", "where groups are; usually --base", 0, false},
+    {"filter", "FILTER", "which entries are users; usually all persons", 0, false},
+    {"group-filter", "FILTER", "which entries are groups", 0, false},
+    {"name-attribute", "NAME", "holds the user's name: uid, sAMAccountName; usually uid", 0, false},
+    {"bind", "DN", "log in as DN; else anonymously", 'D', false},
+    {"password-file", "FILE", "read the directory's password from FILE", 0, false},
+    {"tls-ca", "FILE", "authority of the directory's certificate; usually the system's", 0, false},
+    {"start-tls", NULL, "encrypt an ldap:// connection", 0, false},
+    {"plain", NULL, "allow ldap:// without encryption", 0, false},
+    {"dry-run", NULL, "print what would be imported and send nothing", 'n', false},
+    {0},
+};
 static const struct cli_option group_options[] = {
     {"description", "TEXT", "what the group is", 0, false}, {0}};
 static const struct cli_option account_options[] = {
@@ -173,6 +252,14 @@ const struct cli_command admin_people_commands[] = {
      "made. A first line "
      "that begins with \"name\" is a heading. Either all lines are taken or none.",
      "bulkhead user import staff.csv", NULL, 1, 1, user_import_run},
+    {"user import-ldap", "URI", "add or change users from a directory (LDAP, Active Directory)",
+     "Users' groups become those of the directory: whoever left a group there leaves it here. "
+     "Users "
+     "that are gone from the directory stay until removed. The directory is asked from this "
+     "computer; "
+     "the server gets no password. Either all users are taken or none.",
+     "bulkhead user import-ldap ldaps://ldap.example.com --base dc=example,dc=com", ldap_options, 1,
+     1, user_import_ldap_run},
     {"group list", "", "list groups", NULL, NULL, json_options, 0, 0, group_list_run},
     {"group add", "NAME", "add a group", NULL, NULL, group_options, 1, 1, group_add_run},
     {"group remove", "NAME", "remove a group and what it was assigned", NULL, NULL, NULL, 1, 1,

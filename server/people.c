@@ -86,8 +86,9 @@ int people_user_remove(struct request *request)
 		       204);
 }
 
-/* One line: name, full name, mail, groups separated by spaces. Unknown groups are made. */
-static int import_line(struct request *request, struct csv_line *line)
+/* One line: name, full name, mail, groups separated by spaces. Unknown groups are made. @replace:
+ * the user leaves every group that the line does not name. */
+static int import_line(struct request *request, struct csv_line *line, bool replace)
 {
 	char *group, *rest = NULL;
 	const char *full_name = line->count > 1 ? line->fields[1] : "";
@@ -101,6 +102,9 @@ static int import_line(struct request *request, struct csv_line *line)
 		    line->number);
 	status = storage_run(request->storage, QUERY_USER_PUT,
 			     STORAGE(SV_TEXT(line->fields[0]), SV_TEXT(full_name), SV_TEXT(mail)));
+	if (!status && replace)
+		status = storage_run(request->storage, QUERY_MEMBER_CLEAR,
+				     STORAGE(SV_TEXT(line->fields[0])));
 	for (group = line->count > 3 ? strtok_r(line->fields[3], " ", &rest) : NULL;
 	     group && !status; group = strtok_r(NULL, " ", &rest)) {
 		if (!strict_json_is_name(group))
@@ -118,8 +122,12 @@ static int import_line(struct request *request, struct csv_line *line)
 int people_import(struct request *request)
 {
 	struct csv_line line = {.rest = request->raw ? request->raw : ""};
+	const char *replace = request_query(request, "replace");
 	int64_t imported = 0;
 	int status = 0;
+
+	if (replace && strcmp(replace, "true") && strcmp(replace, "false"))
+		return problem(request, 400, "bad-query", "replace must be true or false");
 
 	while (!status && (status = csv_next(&line)) > 0) {
 		/* A heading is welcome. */
@@ -127,7 +135,7 @@ int people_import(struct request *request)
 			status = 0;
 			continue;
 		}
-		status = import_line(request, &line);
+		status = import_line(request, &line, replace && !strcmp(replace, "true"));
 		imported++;
 	}
 	if (status == -EBADMSG)

@@ -128,6 +128,7 @@ static int open_storage(struct server *server, char *problem, size_t problem_byt
 				     : strerror(-status));
 			return status;
 		}
+		server->pool.connections[i].writers = &server->writers;
 		server->pool.count++;
 	}
 	return 0;
@@ -146,7 +147,7 @@ static int leap(struct server *server)
 					    "the database came back from an older copy");
 	if (!status)
 		status = storage_commit(storage);
-	else
+	if (status)
 		storage_rollback(storage);
 	server_storage_return(server, storage);
 	return status;
@@ -235,6 +236,7 @@ int server_open(const struct server_options *options, struct server **server, ch
 	made->objects = &objects_directory;
 	pthread_mutex_init(&made->pool.lock, NULL);
 	pthread_cond_init(&made->pool.freed, NULL);
+	pthread_mutex_init(&made->writers, NULL);
 	pthread_mutex_init(&made->password_lock, NULL);
 	pthread_mutex_init(&made->journal.lock, NULL);
 	made->limits = limits_new(options->open_calls_per_minute ? options->open_calls_per_minute
@@ -268,6 +270,7 @@ void server_close(struct server *server)
 	signing_key_forget(&server->key);
 	pthread_mutex_destroy(&server->pool.lock);
 	pthread_cond_destroy(&server->pool.freed);
+	pthread_mutex_destroy(&server->writers);
 	pthread_mutex_destroy(&server->password_lock);
 	pthread_mutex_destroy(&server->journal.lock);
 	free(server);

@@ -49,6 +49,7 @@ struct server {
 	const struct objects_driver *objects;
 	void *objects_handle;
 	char database[4096];
+	pthread_mutex_t writers; /* see storage.h */
 	struct {
 		pthread_mutex_t lock;
 		pthread_cond_t freed;

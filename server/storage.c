@@ -23,19 +23,39 @@ void storage_close(struct storage *storage)
 	storage->handle = NULL;
 }
 
+static void end_writing(struct storage *storage)
+{
+	if (storage->writes && storage->writers)
+		pthread_mutex_unlock(storage->writers);
+	storage->writes = false;
+}
+
 int storage_begin(struct storage *storage)
 {
-	return storage->driver->begin(storage->handle);
+	int status;
+
+	if (storage->writers)
+		pthread_mutex_lock(storage->writers);
+	storage->writes = true;
+	status = storage->driver->begin(storage->handle);
+	if (status)
+		end_writing(storage);
+	return status;
 }
 
 int storage_commit(struct storage *storage)
 {
-	return storage->driver->commit(storage->handle);
+	int status = storage->driver->commit(storage->handle);
+
+	if (!status)
+		end_writing(storage);
+	return status;
 }
 
 void storage_rollback(struct storage *storage)
 {
 	storage->driver->rollback(storage->handle);
+	end_writing(storage);
 }
 
 int storage_run(struct storage *storage, enum query query, const struct storage_value *values,

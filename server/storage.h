@@ -11,6 +11,8 @@
 #define SERVER_STORAGE_H
 
 #include <jansson.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +62,10 @@ struct storage {
 	const struct storage_driver *driver;
 	void *handle;
 	int64_t changed; /* rows changed by the last query */
+	/* Orders this process's writers, or NULL: in SQLite, a writer that finds another one at
+	 * work sleeps and tries again, longer each time. */
+	pthread_mutex_t *writers;
+	bool writes;
 };
 
 /** Opens a connection. Returns 0, -EPROTO (made by another version of Bulkhead), -EIO, -ENOSPC,
@@ -67,6 +73,8 @@ struct storage {
 int storage_open(struct storage *storage, const struct storage_driver *driver, const char *path);
 void storage_close(struct storage *storage);
 
+/** Begins a transaction that may write. Ended by storage_commit(), or by storage_rollback(), which
+ * a commit that failed needs too. Returns 0 (only then is there anything to end), -EBUSY, -EIO. */
 int storage_begin(struct storage *storage);
 int storage_commit(struct storage *storage);
 void storage_rollback(struct storage *storage);
