@@ -32,7 +32,7 @@ static void run_path(uint64_t id, char path[48])
 /* Opens a run at the head of the list; small ones stay in memory while there is room. */
 static int push_run(struct index *index, const char *path, uint64_t id, uint64_t entries)
 {
-	uint64_t bytes = (entries + RUN_PAGE_ROOM - 1) / RUN_PAGE_ROOM * BLOCK_BYTES;
+	uint64_t bytes = run_file_bytes(entries);
 	bool keep = index->whole_bytes + bytes <= WHOLE_BYTES_MAX;
 	struct run *run;
 	int error = run_open(index->files, path, keep, &run);
@@ -55,7 +55,7 @@ static int open_runs(struct index *index)
 	int error;
 
 	while (!(error = catalogue_next_run(index->catalogue, index->domain, before, &row))) {
-		uint64_t bytes = (row.entries / RUN_PAGE_ROOM + 1) * BLOCK_BYTES;
+		uint64_t bytes = run_file_bytes(row.entries);
 		bool keep = index->whole_bytes + bytes <= WHOLE_BYTES_MAX;
 		char path[48];
 

@@ -1,5 +1,6 @@
 /*
- * index_run.h: one sorted run of the index: pages of 127 entries, each with a check sum.
+ * index_run.h: one sorted run of the index: pages of 127 entries, each with a check sum, then the
+ * fences. Opening a run reads the fences only: an index of 2^28 blocks has 8.6 GB of pages.
  */
 #ifndef STORE_INDEX_RUN_H
 #define STORE_INDEX_RUN_H
@@ -10,6 +11,7 @@
 #define RUN_KEY_BYTES   24u /* the first 192 bits of a block's name */
 #define RUN_ENTRY_BYTES 32u
 #define RUN_PAGE_ROOM   127u
+#define RUN_TAIL_BYTES  64u
 
 struct run_entry {
 	uint8_t key[RUN_KEY_BYTES];
@@ -48,7 +50,21 @@ struct run_writer {
 	uint32_t filled;
 	uint64_t pages;
 	uint64_t entries;
+	uint64_t *fences;
+	uint64_t room;
 };
+
+/** The file's bytes for so many entries. */
+uint64_t run_file_bytes(uint64_t entries);
+
+/**
+ * Makes a page and the end of a run, for who writes one without run_writer (tests of large ones).
+ *
+ * @page: RUN_PAGE_ROOM * RUN_ENTRY_BYTES of entries, completed to BLOCK_BYTES.
+ */
+int run_page_finish(uint8_t page[BLOCK_BYTES], uint32_t entries, uint64_t number);
+/** @fences: of all pages, as they stand in the file; @tail: RUN_TAIL_BYTES. */
+int run_tail_write(const uint64_t *fences, uint64_t pages, uint64_t entries, uint8_t *tail);
 
 int run_writer_start(struct run_writer *writer, struct store_files *files, const char *path);
 int run_writer_add(struct run_writer *writer, const struct run_entry *entry);

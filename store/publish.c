@@ -423,6 +423,9 @@ int publish_version(struct store *store, const struct domain *domain,
 		(void)index_merge(work->index, pack_exists, work);
 	if (error == -ENODATA)
 		problem_set(problem, error, "frames of the version before it are missing; fetch it");
+	if (error == -EUCLEAN)
+		problem_set(problem, error, "the store's block index is damaged; rebuild it from the "
+					    "packs (bulkhead store rebuild)");
 	if (error == -ECANCELED)
 		problem_set(problem, error, "cancelled; nothing was published");
 	if (error)

@@ -4,7 +4,9 @@
  * offered as complete is complete.
  *
  * By default every STEP-th operation is tried, with one way of losing unsynced writes, in turn;
- * STORE_CUT_SEEDS=n tries n ways at every single one.
+ * STORE_CUT_SEEDS=n tries n ways at every single one: all written, nothing kept that was not synced,
+ * then random subsets with torn sectors. STORE_CUT_JOBS processes share the work (default: one for
+ * each processor).
  */
 #include "model_disk.h"
 #include "store_test.h"
@@ -20,6 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define DISK_BYTES (300u * BLOCK_BYTES)
@@ -171,8 +175,23 @@ struct inspection {
 	struct scenario *scenario;
 	struct store *store;
 	size_t cut;
+	uint32_t seed;
 	bool seen[VERSIONS];
 };
+
+/* A cut that broke a promise: says which, and ends this process, which tried it. */
+__attribute__((format(printf, 2, 3), noreturn)) static void broken(const struct inspection *inspection,
+								   const char *format, ...)
+{
+	va_list words;
+
+	fprintf(stderr, "# cut at %zu, seed %u: ", inspection->cut, inspection->seed);
+	va_start(words, format);
+	vfprintf(stderr, format, words);
+	va_end(words);
+	fputc('\n', stderr);
+	_exit(1);
+}
 
 static bool reads_as(struct store *store, const struct acknowledged *version)
 {
@@ -202,41 +221,100 @@ static int look_at(void *context, const struct version_row *row)
 			continue;
 		inspection->seen[i] = true;
 		if (!reads_as(inspection->store, &scenario->versions[i]))
-			fail_msg("cut at %zu: version %s is offered but not whole", inspection->cut,
-				 row->label);
+			broken(inspection, "version %s is offered but not whole", row->label);
 	}
 	return 0;
+}
+
+/* What every acknowledged version and every frame must be after a cut. */
+static void inspect(struct inspection *inspection)
+{
+	const struct scenario *scenario = inspection->scenario;
+	struct problem problem = {""};
+	struct check_result result;
+
+	memset(inspection->seen, 0, sizeof(inspection->seen));
+	if (store_each_version(inspection->store, look_at, inspection))
+		broken(inspection, "the versions cannot be listed");
+	for (int i = 0; i < scenario->count; i++)
+		if (scenario->versions[i].from <= inspection->cut &&
+		    inspection->cut < scenario->versions[i].until && !inspection->seen[i])
+			broken(inspection, "acknowledged version %d is lost", i);
+	if (repair_check(inspection->store, NULL, NULL, NULL, &result, &problem))
+		broken(inspection, "check: %s", problem.line);
+	if (result.faults)
+		broken(inspection, "%llu faults", (unsigned long long)result.faults);
 }
 
 /* One cut: the store opens, keeps its promises, and still works. */
 static void try_cut(struct scenario *scenario, size_t cut, uint32_t seed)
 {
 	struct model_disk *disk = model_disk_after_cut(scenario->disk, cut, seed);
-	struct inspection inspection = {.scenario = scenario, .cut = cut};
+	struct inspection inspection = {.scenario = scenario, .cut = cut, .seed = seed};
 	struct problem problem = {""};
-	struct check_result result;
 
 	if (store_open_files(model_disk_files(disk), &inspection.store, &problem))
-		fail_msg("cut at %zu, seed %u: %s", cut, seed, problem.line);
-	for (int round = 0; round < 2; round++) {
-		memset(inspection.seen, 0, sizeof(inspection.seen));
-		assert_int_equal(store_each_version(inspection.store, look_at, &inspection), 0);
-		for (int i = 0; i < scenario->count; i++)
-			if (scenario->versions[i].from <= cut && cut < scenario->versions[i].until &&
-			    !inspection.seen[i])
-				fail_msg("cut at %zu, seed %u: acknowledged version %d is lost", cut,
-					 seed, i);
-		assert_int_equal(
-		    repair_check(inspection.store, NULL, NULL, NULL, &result, &problem), 0);
-		if (result.faults)
-			fail_msg("cut at %zu, seed %u: %llu faults", cut, seed,
-				 (unsigned long long)result.faults);
-		/* A collection after the restart takes nothing that is needed. */
-		if (!round && collect_run(inspection.store, false, NULL, &problem))
-			fail_msg("cut at %zu, seed %u: %s", cut, seed, problem.line);
-	}
+		broken(&inspection, "%s", problem.line);
+	inspect(&inspection);
+	/* A collection after the restart takes nothing that is needed. */
+	if (collect_run(inspection.store, false, NULL, &problem))
+		broken(&inspection, "%s", problem.line);
+	inspect(&inspection);
 	store_close(inspection.store);
 	model_disk_free(disk);
+}
+
+/* Tries every @jobs-th of the wished cuts; returns how many. */
+static size_t try_share(struct scenario *scenario, uint32_t seeds, size_t job, size_t jobs)
+{
+	size_t operations = model_disk_operations(scenario->disk), step = seeds ? 1 : STEP;
+	size_t number = 0, tried = 0;
+
+	for (size_t cut = 0; cut <= operations; cut += step) {
+		for (uint32_t i = 0; i < (seeds ? seeds : 1); i++, number++) {
+			if (number % jobs != job)
+				continue;
+			try_cut(scenario, cut, seeds ? i : (uint32_t)(number % 5));
+			tried++;
+		}
+	}
+	return tried;
+}
+
+/* Shares the cuts among processes; each that breaks a promise says so and fails. */
+static size_t try_all(struct scenario *scenario, uint32_t seeds)
+{
+	const char *wish = getenv("STORE_CUT_JOBS");
+	long jobs = wish ? atol(wish) : sysconf(_SC_NPROCESSORS_ONLN);
+	size_t tried = 0;
+	int failed = 0, pipes[2];
+
+	jobs = jobs < 1 ? 1 : jobs > 64 ? 64 : jobs;
+	assert_int_equal(pipe(pipes), 0);
+	for (long job = 0; job < jobs; job++) {
+		pid_t child = fork();
+
+		assert_true(child >= 0);
+		if (!child) {
+			size_t share = try_share(scenario, seeds, (size_t)job, (size_t)jobs);
+
+			_exit(write(pipes[1], &share, sizeof(share)) != sizeof(share));
+		}
+	}
+	for (long job = 0; job < jobs; job++) {
+		size_t share = 0;
+		int status;
+
+		assert_true(wait(&status) > 0);
+		if (status)
+			failed++;
+		else if (read(pipes[0], &share, sizeof(share)) == sizeof(share))
+			tried += share;
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	assert_int_equal(failed, 0);
+	return tried;
 }
 
 static void power_may_fail_at_any_write(void **state)
@@ -248,7 +326,7 @@ static void power_may_fail_at_any_write(void **state)
 	struct publish_result result;
 	const char *wish = getenv("STORE_CUT_SEEDS");
 	uint32_t seeds = wish ? (uint32_t)atoi(wish) : 0;
-	size_t operations, cuts = 0;
+	size_t cuts;
 
 	pthread_mutex_init(&scenario->lock, NULL);
 	assert_int_equal(store_open_files(model_disk_files(elsewhere), &scenario->elsewhere, NULL), 0);
@@ -259,17 +337,10 @@ static void power_may_fail_at_any_write(void **state)
 	assert_int_equal(store_open_files(model_disk_files(scenario->disk), &scenario->store, NULL), 0);
 	record_scenario(scenario);
 	store_close(scenario->store);
-	operations = model_disk_operations(scenario->disk);
-	print_message("# %zu operations\n", operations);
-	for (size_t cut = 0; cut <= operations; cut++) {
-		if (!seeds && cut % STEP == 0) {
-			try_cut(scenario, cut, (uint32_t)(cuts % 5));
-			cuts++;
-		}
-		for (uint32_t seed = 0; seed < seeds; seed++, cuts++)
-			try_cut(scenario, cut, seed);
-	}
-	print_message("# %zu cuts over %zu operations\n", cuts, operations);
+	cuts = try_all(scenario, seeds);
+	print_message("# %zu cuts over %zu operations\n", cuts,
+		      model_disk_operations(scenario->disk));
+	assert_true(cuts > model_disk_operations(scenario->disk) / STEP);
 	store_close(scenario->elsewhere);
 	model_disk_free(elsewhere);
 	model_disk_free(scenario->disk);
