@@ -10,10 +10,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* An old frame is kept only if the version uses at least one half of it (measured: a fresh fetch
- * is then at most 1.01 of what it needs, for 0.2 % more stored). */
-#define USE_NUMERATOR	1
-#define USE_DENOMINATOR 2
+/*
+ * Old frames are given up from the least used on. As many as it takes until what a fresh PC would
+ * fetch of them in vain is at most 4.5 % of what the version needs; further ones that are used by
+ * less than one half (measured: a fresh fetch is then at most 1.01 of what it needs) while their
+ * blocks, stored anew, add at most 15 % to what a PC with the version before it must fetch.
+ */
+#define USE_STEPS	64u
+#define USE_HALF	(USE_STEPS / 2)
+#define WASTE_PERMILLE	45u
+#define AGAIN_PERMILLE	150u
 #define MOVES_MAX	(1u << 21)
 
 struct spill_run {
@@ -83,11 +89,44 @@ int publish_base_leaf(struct publication *work, uint64_t leaf, struct block_ref 
 	return 0;
 }
 
-/* Finds the old frames that are used too little. */
-static int reject_frames(struct publication *work)
-{
-	uint64_t moves = 0;
+/* What is used and not used of old frames, by how many of USE_STEPS parts of them are used. */
+struct usage {
+	uint64_t used_bytes[USE_STEPS + 1];
+	uint64_t wasted_bytes[USE_STEPS + 1];
+	uint32_t least; /* frames below this are given up */
+	uint64_t moves;
+};
 
+static void count_frame(struct usage *usage, struct known_pack *pack, uint32_t number,
+			const struct pack_entry *entry)
+{
+	uint32_t used = (uint32_t)__builtin_popcountll(pack->slots[number]);
+	uint64_t needed;
+
+	if (!used || entry->kind != FRAME_DATA || used > entry->blocks)
+		return;
+	needed = (uint64_t)entry->stored_bytes * used / entry->blocks;
+	usage->used_bytes[used * USE_STEPS / entry->blocks] += needed;
+	usage->wasted_bytes[used * USE_STEPS / entry->blocks] += entry->stored_bytes - needed;
+}
+
+static void reject_frame(struct usage *usage, struct known_pack *pack, uint32_t number,
+			 const struct pack_entry *entry)
+{
+	uint32_t used = (uint32_t)__builtin_popcountll(pack->slots[number]);
+
+	if (used && entry->kind == FRAME_DATA && usage->moves + used <= MOVES_MAX &&
+	    used * USE_STEPS < usage->least * entry->blocks) {
+		bitmap_set(pack->rejected, number);
+		usage->moves += used;
+	}
+}
+
+/* Calls @each for every frame of the old packs that the version uses anything of. */
+static int each_old_frame(struct publication *work, struct usage *usage,
+			  void (*each)(struct usage *usage, struct known_pack *pack, uint32_t number,
+				       const struct pack_entry *entry))
+{
 	for (uint32_t p = 0; p < work->pack_count; p++) {
 		struct known_pack *pack = &work->packs[p];
 		struct pack_row row = {.id = pack->id};
@@ -106,18 +145,43 @@ static int reject_frames(struct publication *work)
 		error = store_read_table(work->store, &row, &table);
 		if (error)
 			return error;
-		for (uint32_t i = 0; i < pack->frame_count; i++) {
-			uint32_t used = (uint32_t)__builtin_popcountll(pack->slots[i]);
-
-			if (used && table.entries[i].kind == FRAME_DATA && moves + used <= MOVES_MAX &&
-			    used * USE_DENOMINATOR < table.entries[i].blocks * USE_NUMERATOR) {
-				bitmap_set(pack->rejected, i);
-				moves += used;
-			}
-		}
+		for (uint32_t i = 0; i < pack->frame_count; i++)
+			each(usage, pack, i, &table.entries[i]);
 		pack_table_release(&table);
 	}
 	return 0;
+}
+
+static uint32_t choose_least(const struct usage *usage, uint64_t new_bytes)
+{
+	uint64_t needed = new_bytes, wasted = 0, again = 0;
+	uint32_t least = 0;
+
+	for (uint32_t step = 0; step <= USE_STEPS; step++) {
+		needed += usage->used_bytes[step];
+		wasted += usage->wasted_bytes[step];
+	}
+	for (; least < USE_STEPS; least++) {
+		again += usage->used_bytes[least];
+		if (wasted * 1000 <= needed * WASTE_PERMILLE &&
+		    (least >= USE_HALF || again * 1000 > new_bytes * AGAIN_PERMILLE))
+			break;
+		wasted -= usage->wasted_bytes[least];
+	}
+	return least;
+}
+
+/* Finds the old frames that are used too little. */
+static int reject_frames(struct publication *work)
+{
+	struct usage usage = {.least = 0};
+	uint64_t new_bytes = 0;
+	int error = each_old_frame(work, &usage, count_frame);
+
+	for (const struct pack_writer *writer = work->writers; writer; writer = writer->next)
+		new_bytes += writer->offset;
+	usage.least = choose_least(&usage, new_bytes);
+	return error || !usage.least ? error : each_old_frame(work, &usage, reject_frame);
 }
 
 /* Where blocks of given-up frames went. */
