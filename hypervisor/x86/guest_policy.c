@@ -20,10 +20,10 @@ static const struct leaf leaves[] = {
 	{ 0x00000000, { 0, ALL, ALL, ALL }, { 7, 0, 0, 0 } },
 	/*
 	 * ECX: SSE3, PCLMUL, SSSE3, FMA is AVX's and stays away, CX16, SSE4, MOVBE, POPCNT, AES, RDRAND;
-	 * the hypervisor bit is set. EBX: brand and cache-line size, the index is put in by the caller.
+	 * the hypervisor bit is set. EBX: brand and cache-line size.
 	 * EDX: FPU, DE, PSE, TSC, MSR, PAE, CX8, SEP, PGE, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2.
 	 */
-	{ 0x00000001, { ALL, 0xffff, 0x42d82203, 0x078ba97d }, { 0, 0x10000, 1u << 31, 0 } },
+	{ 0x00000001, { ALL, 0xffff, 0x42d82203, 0x078ba97d }, { 0, 0, 1u << 31, 0 } },
 	/* EBX: FSGSBASE, SMEP, ERMS, RDSEED, SMAP, CLFLUSHOPT, SHA. ECX: UMIP. */
 	{ 0x00000007, { 0, 0x20940281, 0x00000004, 0 }, { 0, 0, 0, 0 } },
 	{ 0x80000000, { 0, ALL, ALL, ALL }, { 0x80000008, 0, 0, 0 } },
@@ -34,27 +34,90 @@ static const struct leaf leaves[] = {
 	{ 0x80000004, { ALL, ALL, ALL, ALL }, { 0, 0, 0, 0 } },
 	{ 0x80000005, { ALL, ALL, ALL, ALL }, { 0, 0, 0, 0 } }, /* caches */
 	{ 0x80000006, { ALL, ALL, ALL, ALL }, { 0, 0, 0, 0 } },
+	{ 0x80000007, { 0, 0, 0, 0x00000100 }, { 0, 0, 0, 0 } }, /* EDX: the counter's rate is constant */
 	/* 40 bits of physical address (BULKHEAD_GUEST_ADDRESS_BITS), 48 of linear. */
 	{ 0x80000008, { 0, 0, 0, 0 }, { 0x3028, 0, 0, 0 } },
 };
 
-struct cpuid guest_policy_cpuid(uint32_t leaf, uint32_t index, struct cpuid hardware)
+/* Bits that a guest with a platform has besides, and its leaves of KVM. */
+static const struct leaf platform_leaves[] = {
+	{ 0x00000001, { 0, 0, 0, 0 }, { 0, 0, 1u << 21 | 1u << 24, 1u << 9 } }, /* x2APIC, deadline; APIC */
+	{ 0x00000006, { 0, 0, 0, 0 }, { 1u << 2, 0, 0, 0 } },	 /* the APIC's timer never stops */
+	/* KVM's signature, and of its features: no port delays, clock, clock agrees on all vCPUs. */
+	{ 0x40000000, { 0, 0, 0, 0 }, { 0x40000001, 0x4b4d564b, 0x564b4d56, 0x4d } },
+	{ 0x40000001, { 0, 0, 0, 0 }, { 1u << 1 | 1u << 3 | 1u << 24, 0, 0, 0 } },
+};
+
+#define HTT	   (1u << 28) /* 1, EDX: more than one processor */
+#define CMP_LEGACY (1u << 1)  /* 80000001h, ECX: they are cores */
+#define ID_BITS	   (4u << 12) /* 80000008h, ECX: of an APIC identifier */
+
+static void apply(const struct leaf *rows, size_t count, uint32_t leaf, struct cpuid hardware,
+		  struct cpuid *answer)
 {
-	for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
-		const struct leaf *row = &leaves[i];
-		struct cpuid answer;
+	for (size_t i = 0; i < count; i++) {
+		const struct leaf *row = &rows[i];
 
 		if (row->number != leaf)
 			continue;
-		answer.eax = (hardware.eax & row->keep.eax) | row->set.eax;
-		answer.ebx = (hardware.ebx & row->keep.ebx) | row->set.ebx;
-		answer.ecx = (hardware.ecx & row->keep.ecx) | row->set.ecx;
-		answer.edx = (hardware.edx & row->keep.edx) | row->set.edx;
-		if (leaf == 1)
-			answer.ebx |= index << 24;
-		return answer;
+		answer->eax |= (hardware.eax & row->keep.eax) | row->set.eax;
+		answer->ebx |= (hardware.ebx & row->keep.ebx) | row->set.ebx;
+		answer->ecx |= (hardware.ecx & row->keep.ecx) | row->set.ecx;
+		answer->edx |= (hardware.edx & row->keep.edx) | row->set.edx;
 	}
-	return (struct cpuid){ 0 };
+}
+
+/* All vCPUs are cores of one processor. */
+static void add_topology(uint32_t leaf, const struct guest_kind *kind, struct cpuid *answer)
+{
+	if (leaf == 1) {
+		answer->ebx |= kind->index << 24 | kind->vcpu_count << 16;
+		answer->edx |= kind->vcpu_count > 1 ? HTT : 0;
+	}
+	if (leaf == 0x80000001 && kind->vcpu_count > 1)
+		answer->ecx |= CMP_LEGACY;
+	if (leaf == 0x80000008 && kind->vcpu_count > 1)
+		answer->ecx |= ID_BITS | (kind->vcpu_count - 1);
+}
+
+struct cpuid guest_policy_cpuid(uint32_t leaf, const struct guest_kind *kind, struct cpuid hardware)
+{
+	struct cpuid answer = { 0 };
+
+	apply(leaves, sizeof(leaves) / sizeof(leaves[0]), leaf, hardware, &answer);
+	if (kind->has_platform)
+		apply(platform_leaves, sizeof(platform_leaves) / sizeof(platform_leaves[0]), leaf, hardware,
+		      &answer);
+	add_topology(leaf, kind, &answer);
+	return answer;
+}
+
+static const struct {
+	uint32_t number;
+	uint64_t value;
+} idle_msrs[] = {
+	{ 0x00000017, 0 },	    /* platform */
+	{ 0x0000008b, 0 },	    /* microcode revision */
+	{ 0x000001a0, 1 },	    /* MISC_ENABLE: fast strings */
+	{ 0x000001d9, 0 },	    /* DEBUGCTL: nothing is recorded */
+	{ 0xc0010010, 0 },	    /* SYSCFG */
+	{ 0xc0010015, 1ull << 24 }, /* HWCR: the counter runs at the nominal rate */
+	{ 0xc001001f, 0 },	    /* northbridge configuration */
+	{ 0xc0010055, 0 },	    /* interrupt pending message */
+	{ 0xc0011020, 0 },	    /* load-store configuration */
+	{ 0xc0011022, 0 },	    /* data cache configuration */
+	{ 0xc0011029, 2 },	    /* DE_CFG: LFENCE serializes */
+};
+
+bool guest_policy_msr(uint32_t msr, uint64_t *value)
+{
+	for (size_t i = 0; i < sizeof(idle_msrs) / sizeof(idle_msrs[0]); i++) {
+		if (idle_msrs[i].number != msr)
+			continue;
+		*value = idle_msrs[i].value;
+		return true;
+	}
+	return false;
 }
 
 /* Serial port, clock, power and reset: all a protected guest's monitor ever sees. */
@@ -89,7 +152,7 @@ bool guest_policy_efer(uint64_t value, uint64_t present, uint64_t cr0)
 }
 
 /* Each type is 0, 1, 4, 5, 6 or 7 (APM vol. 2, 7.8.1). */
-static bool pat_is_valid(uint64_t pat)
+bool guest_policy_pat(uint64_t pat)
 {
 	for (unsigned int i = 0; i < 64; i += 8) {
 		uint64_t type = pat >> i & 0xff;
@@ -117,5 +180,5 @@ bool guest_policy_state(const struct bulkhead_vcpu_state *state)
 		return false;
 	if ((state->gdtr.limit | state->idtr.limit) & ~0xffffu)
 		return false;
-	return !(state->cr3 >> 52) && pat_is_valid(state->pat);
+	return !(state->cr3 >> 52) && guest_policy_pat(state->pat);
 }

@@ -10,8 +10,24 @@
 
 #include "cpu.h"
 
+/** What a vCPU's CPUID depends on besides the machine's. */
+struct guest_kind {
+	uint32_t index;	      /* of the vCPU */
+	uint32_t vcpu_count;  /* of its guest */
+	bool has_platform;    /* local APIC, deadline timer, KVM's clock */
+};
+
 /** Answers a guest's CPUID. Pure. @hardware: what this processor answers to the same leaf */
-struct cpuid guest_policy_cpuid(uint32_t leaf, uint32_t index, struct cpuid hardware);
+struct cpuid guest_policy_cpuid(uint32_t leaf, const struct guest_kind *kind, struct cpuid hardware);
+
+/**
+ * Registers without an effect that kernels read or write without asking CPUID. Reading gives the same on every machine,
+ * writing vanishes. Returns false for all others.
+ */
+bool guest_policy_msr(uint32_t msr, uint64_t *value);
+
+/** Whether a page attribute table holds only types that exist. */
+bool guest_policy_pat(uint64_t pat);
 
 /** Whether an access to a port goes to the monitor. Others read as ones, and writes vanish. */
 bool guest_policy_port(uint16_t port, unsigned int size_bytes);

@@ -11,12 +11,49 @@
 
 static const struct cpuid everything = { ~0u, ~0u, ~0u, ~0u };
 
+static const struct guest_kind plain = { .index = 0, .vcpu_count = 1 };
+static const struct guest_kind plain3 = { .index = 3, .vcpu_count = 4 };
+static const struct guest_kind platform = { .index = 1, .vcpu_count = 2, .has_platform = true };
+
+static void a_platform_adds_its_interrupts_and_clock(void **state)
+{
+	struct cpuid one = guest_policy_cpuid(1, &platform, everything);
+	struct cpuid kvm = guest_policy_cpuid(0x40000000, &platform, everything);
+
+	(void)state;
+	assert_true(one.ecx & 1u << 21);
+	assert_true(one.ecx & 1u << 24);
+	assert_true(one.edx & 1u << 9);
+	assert_true(one.edx & 1u << 28);
+	assert_int_equal(one.ebx >> 16, 0x102);
+	assert_false(one.ecx & (1u << 26 | 1u << 27 | 1u << 28));
+	assert_memory_equal(&kvm.ebx, "KVMKVMKVM\0\0\0", 12);
+	assert_int_equal(guest_policy_cpuid(0x40000001, &platform, everything).eax, 0x100000a);
+	assert_int_equal(guest_policy_cpuid(0x40000001, &plain, everything).eax, 0);
+	assert_int_equal(guest_policy_cpuid(0x80000008, &platform, everything).ecx, 0x4001);
+	assert_false(guest_policy_cpuid(1, &plain, everything).edx & 1u << 28);
+}
+
+static void only_registers_without_effect_are_read_everywhere(void **state)
+{
+	uint64_t value;
+
+	(void)state;
+	assert_true(guest_policy_msr(0xc0010015, &value));
+	assert_int_equal(value, 1u << 24);
+	assert_false(guest_policy_msr(0xc0000080, &value));
+	assert_false(guest_policy_msr(0xc0010117, &value));
+	assert_false(guest_policy_msr(0xc0010114, &value));
+	assert_false(guest_policy_msr(0x277, &value));
+	assert_false(guest_policy_msr(0x48, &value));
+}
+
 static void cpuid_offers_what_is_isolated_and_nothing_else(void **state)
 {
-	struct cpuid one = guest_policy_cpuid(1, 3, everything);
-	struct cpuid seven = guest_policy_cpuid(7, 0, everything);
-	struct cpuid extended = guest_policy_cpuid(0x80000001, 0, everything);
-	struct cpuid none = guest_policy_cpuid(1, 0, (struct cpuid){ 0 });
+	struct cpuid one = guest_policy_cpuid(1, &plain3, everything);
+	struct cpuid seven = guest_policy_cpuid(7, &plain, everything);
+	struct cpuid extended = guest_policy_cpuid(0x80000001, &plain, everything);
+	struct cpuid none = guest_policy_cpuid(1, &plain, (struct cpuid){ 0 });
 
 	(void)state;
 	assert_int_equal(one.ebx >> 24, 3);
@@ -33,12 +70,12 @@ static void cpuid_offers_what_is_isolated_and_nothing_else(void **state)
 	assert_false(extended.ecx & 1u << 2); /* SVM */
 	assert_false(extended.edx & 1u << 27); /* RDTSCP: its register is not the guest's own */
 	assert_true(extended.edx & 1u << 29);
-	assert_int_equal(guest_policy_cpuid(0, 0, everything).eax, 7);
-	assert_int_equal(guest_policy_cpuid(0x80000000, 0, everything).eax, 0x80000008);
-	assert_int_equal(guest_policy_cpuid(0x80000008, 0, everything).eax, 0x3028);
-	assert_int_equal(guest_policy_cpuid(0xd, 0, everything).eax, 0);
-	assert_int_equal(guest_policy_cpuid(0x8000001f, 0, everything).eax, 0);
-	assert_int_equal(guest_policy_cpuid(0x40480000, 0, everything).ebx, 0);
+	assert_int_equal(guest_policy_cpuid(0, &plain, everything).eax, 7);
+	assert_int_equal(guest_policy_cpuid(0x80000000, &plain, everything).eax, 0x80000008);
+	assert_int_equal(guest_policy_cpuid(0x80000008, &plain, everything).eax, 0x3028);
+	assert_int_equal(guest_policy_cpuid(0xd, &plain, everything).eax, 0);
+	assert_int_equal(guest_policy_cpuid(0x8000001f, &plain, everything).eax, 0);
+	assert_int_equal(guest_policy_cpuid(0x40480000, &plain, everything).ebx, 0);
 }
 
 static void only_named_ports_reach_the_monitor(void **state)
@@ -118,6 +155,8 @@ static void efer_keeps_long_mode_while_paging(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_platform_adds_its_interrupts_and_clock),
+		cmocka_unit_test(only_registers_without_effect_are_read_everywhere),
 		cmocka_unit_test(cpuid_offers_what_is_isolated_and_nothing_else),
 		cmocka_unit_test(only_named_ports_reach_the_monitor),
 		cmocka_unit_test(start_states_are_accepted_only_if_consistent),
