@@ -232,6 +232,11 @@ void local_apic_tick(struct local_apic *apic, uint64_t now)
 		local_apic_post(apic, (uint8_t)lvt, false);
 }
 
+uint64_t local_apic_deadline(const struct local_apic *apic)
+{
+	return apic->lvt[LOCAL_APIC_TIMER] & LVT_MASKED ? 0 : apic->deadline;
+}
+
 /* Registers. */
 
 static uint32_t identifier(const struct local_apic *apic)

@@ -112,6 +112,9 @@ void local_apic_unaccept(struct local_apic *apic, uint8_t vector);
 /** Owner: lets the timer fire if its time has come. */
 void local_apic_tick(struct local_apic *apic, uint64_t now);
 
+/** Counter at which the timer will interrupt; 0: it will not. */
+uint64_t local_apic_deadline(const struct local_apic *apic);
+
 /** Whether a message's destination names this APIC. */
 bool local_apic_matches(const struct local_apic *apic, uint32_t destination, bool is_logical, bool is_wide);
 

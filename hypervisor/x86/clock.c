@@ -81,7 +81,7 @@ void clock_start(uint16_t pm_timer_port)
 	if (clock.tsc_khz)
 		log_info("clock", "the time-stamp counter runs at %u kHz", clock.tsc_khz);
 	else
-		log_warning("clock", "no power management timer to measure the time-stamp counter with: guests get no platform");
+		log_warning("clock", "no power management timer: guests are told that the time-stamp counter runs at 1 GHz");
 }
 
 uint32_t clock_tsc_khz(void)

@@ -5,6 +5,7 @@
  * the IOMMU; the permission maps. BOOT_ENTER then only switches.
  */
 #include "apic.h"
+#include "clock.h"
 #include "config_space.h"
 #include "cpu.h"
 #include "device_interrupts.h"
@@ -238,6 +239,7 @@ static enum boot_result start_core(void)
 		.build_id = machine.build_id,
 		.back_end = vendor_name,
 		.facts = machine.info.facts,
+		.tsc_khz = clock_tsc_khz(),
 	};
 	struct memory_map *map = &config.map;
 	enum bulkhead_error error;
@@ -305,6 +307,7 @@ static uint32_t start_on_own_tables(void *argument)
 	if (iommu_find(&machine.iommu, &acpi_memory, &tables) != IOMMU_OK)
 		machine.iommu.unit_count = 0;
 	config_space_find();
+	clock_start(machine.fadt.pm_timer.space == ACPI_SPACE_PORT ? (uint16_t)machine.fadt.pm_timer.address : 0);
 	lay_memory_out();
 	result = start_core();
 	if (result == BOOT_OK)

@@ -36,6 +36,14 @@ struct svm_vcpu {
 	struct phys vmcb_page;
 	uint32_t pending_read; /* bytes of the port read the monitor has to answer; 0: none */
 	uint32_t is_over;      /* BULKHEAD_RUN_* that ended it for good; 0: none did */
+	uint32_t exit;	       /* BULKHEAD_RUN_* of the present run */
+	/* With a platform. */
+	uint32_t is_inside;    /* others ring this vCPU's processor; 0: they name it to the driver */
+	uint32_t is_waiting;   /* for a start-up message */
+	uint32_t is_halted;
+	uint32_t is_nmi_pending, is_nmi_blocked;
+	uint64_t told_deadline; /* the driver's timer stands there, or has fired */
+	uint64_t clock_address; /* as the guest wrote it */
 };
 static_assert(sizeof(struct svm_vcpu) <= 4096, "one page");
 
@@ -46,6 +54,44 @@ static inline struct svm_vcpu *svm_vcpu_of(const struct vcpu *vcpu)
 
 /** Handles a guest's exit. Returns true if it can run on, false if the run page says what is needed. */
 bool svm_guest_exit(struct processor *processor, struct vcpu *vcpu, struct bulkhead_run *run);
+
+/** Ends the run: true to the loop is "run on", false is this. */
+bool svm_guest_tell(struct svm_vcpu *guest, struct bulkhead_run *run, enum bulkhead_run_exit exit);
+bool svm_guest_end(struct svm_vcpu *guest, struct bulkhead_run *run, enum bulkhead_run_exit exit);
+
+/** Past the instruction that exited. Returns true. @size_bytes: its length where the processor does not tell */
+bool svm_guest_advance(struct processor *processor, const struct vmcb *vmcb, unsigned int size_bytes);
+
+/* guest_interrupts.c: the interrupt system's side of a run. A guest without a platform passes through. */
+
+/**
+ * Before the guest is entered: timer, signals, events for others, injection.
+ * Returns false if the run ends instead, as the run page then says.
+ */
+bool svm_guest_prepare(struct processor *processor, struct vcpu *vcpu, struct bulkhead_run *run);
+
+/** Whether there is nothing to enter the guest for: it sleeps, or waits for its start-up message. */
+bool svm_guest_sleeps(const struct vcpu *vcpu);
+
+/** Makes running vCPUs of a mask leave their runs for a moment. Returns those that do not run. */
+uint32_t svm_guest_ring(const struct vcpu *vcpu, uint32_t vcpus);
+
+/** HLT. Returns true: svm_guest_prepare() decides. */
+bool svm_guest_halt(struct vcpu *vcpu, struct bulkhead_run *run);
+
+/** An exit that came between STI and HLT: the processor forgets the interrupt shadow, and the sleep would miss it. */
+void svm_guest_keep_shadow(struct vcpu *vcpu);
+
+/* guest_mmio.c: instructions that the hypervisor carries out. */
+
+/** An access to @address, which is not memory. Returns false if it cannot be carried out: the guest ends. */
+bool svm_guest_mmio(struct processor *processor, struct vcpu *vcpu, uint64_t address, bool is_write);
+
+/** A move from or to CR8, the task priority. Returns false if the instruction cannot be read. */
+bool svm_guest_cr8(struct processor *processor, struct vcpu *vcpu, bool is_write);
+
+/** First bytes at the guest's RIP. Returns how many. */
+uint32_t svm_guest_fetch(const struct vcpu *vcpu, uint8_t *bytes, uint32_t count);
 
 /** Ends a port read with the monitor's value. */
 void svm_guest_complete(struct svm_vcpu *guest, const struct bulkhead_run *run);

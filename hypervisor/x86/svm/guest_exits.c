@@ -4,6 +4,9 @@
  * the driver, and of a protected guest it tells no more than that: the port and the value written, or
  * the page that is missing.
  */
+#include "../../core/guest_platform.h"
+#include "../../platform/guest_clock.h"
+#include "../clock.h"
 #include "../guest_policy.h"
 #include "guest.h"
 
@@ -12,6 +15,9 @@ uint8_t svm_guest_msr_map[2 * 4096] __attribute__((aligned(4096)));
 
 #define PAGE_OFFSET_MASK 0xfffull
 #define APIC_DEFAULT	 0xfee00000ull
+#define MSR_CLOCK_DATE	 0x4b564d00u
+#define MSR_CLOCK_TIME	 0x4b564d01u
+#define CLOCK_ENABLED	 1ull
 
 /* Registers in the control block (15.5.1, VMSAVE): each domain has its own without an exit. */
 static const uint32_t own_msrs[] = {
@@ -48,20 +54,20 @@ void svm_guest_complete(struct svm_vcpu *guest, const struct bulkhead_run *run)
 	guest->pending_read = 0;
 }
 
-static bool tell(struct bulkhead_run *run, enum bulkhead_run_exit exit)
+bool svm_guest_tell(struct svm_vcpu *guest, struct bulkhead_run *run, enum bulkhead_run_exit exit)
 {
+	guest->exit = exit;
 	WRITE_ONCE(run->exit, exit);
 	return false;
 }
 
-static bool end(struct svm_vcpu *guest, struct bulkhead_run *run, enum bulkhead_run_exit exit)
+bool svm_guest_end(struct svm_vcpu *guest, struct bulkhead_run *run, enum bulkhead_run_exit exit)
 {
 	guest->is_over = exit;
-	return tell(run, exit);
+	return svm_guest_tell(guest, run, exit);
 }
 
-/* Past the instruction; the length is the instruction's own where the processor does not tell. */
-static bool advance(struct processor *processor, const struct vmcb *vmcb, unsigned int size_bytes)
+bool svm_guest_advance(struct processor *processor, const struct vmcb *vmcb, unsigned int size_bytes)
 {
 	if (vmcb->next_rip > vmcb->rip && vmcb->next_rip - vmcb->rip <= 15)
 		size_bytes = (unsigned int)(vmcb->next_rip - vmcb->rip);
@@ -79,24 +85,23 @@ static bool exit_cpuid(struct processor *processor, const struct vcpu *vcpu, str
 {
 	uint64_t *gpr = processor->gpr;
 	uint32_t leaf = (uint32_t)vmcb->rax;
-	struct cpuid answer = guest_policy_cpuid(leaf, vcpu->index,
-						 cpuid(leaf, (uint32_t)gpr[GPR_RCX]));
+	struct guest_kind kind = { vcpu->index, vcpu->guest->vcpu_count, vcpu->guest->platform };
+	struct cpuid answer = guest_policy_cpuid(leaf, &kind, cpuid(leaf, (uint32_t)gpr[GPR_RCX]));
 
 	vmcb->rax = answer.eax;
 	gpr[GPR_RBX] = answer.ebx;
 	gpr[GPR_RCX] = answer.ecx;
 	gpr[GPR_RDX] = answer.edx;
-	return advance(processor, vmcb, 2);
+	return svm_guest_advance(processor, vmcb, 2);
 }
 
-static bool read_msr(const struct vcpu *vcpu, const struct vmcb *vmcb, uint32_t msr, uint64_t *value)
+static bool read_msr(struct vcpu *vcpu, const struct vmcb *vmcb, uint32_t msr, uint64_t *value)
 {
+	struct guest_platform *platform = vcpu->guest->platform;
+
 	switch (msr) {
 	case MSR_TSC:
 		*value = rdtsc();
-		return true;
-	case MSR_APIC_BASE:
-		*value = APIC_DEFAULT | (vcpu->index == 0 ? APIC_BASE_BSP : 0);
 		return true;
 	case MSR_EFER:
 		*value = vmcb->efer & ~EFER_SVME;
@@ -104,14 +109,21 @@ static bool read_msr(const struct vcpu *vcpu, const struct vmcb *vmcb, uint32_t 
 	case MSR_PAT:
 		*value = vmcb->pat;
 		return true;
-	default:
-		return false;
+	case MSR_CLOCK_TIME:
+		*value = svm_vcpu_of(vcpu)->clock_address;
+		return platform;
 	}
+	if (guest_policy_msr(msr, value))
+		return true;
+	if (platform)
+		return apic_bus_read_msr(&platform->platform.apics, vcpu->index, msr, rdtsc(), value);
+	*value = APIC_DEFAULT | (vcpu->index == 0 ? APIC_BASE_BSP : 0);
+	return msr == MSR_APIC_BASE;
 }
 
-static bool write_msr(struct vmcb *vmcb, uint32_t msr, uint64_t value)
+static bool write_efer(struct vmcb *vmcb, uint64_t value)
 {
-	if (msr != MSR_EFER || !guest_policy_efer(value & ~EFER_LMA, vmcb->efer, vmcb->cr0))
+	if (!guest_policy_efer(value & ~EFER_LMA, vmcb->efer, vmcb->cr0))
 		return false;
 	/* LMA is the processor's to set: it follows LME when paging goes on (14.6). */
 	vmcb->efer = (value & ~EFER_LMA) | (vmcb->efer & EFER_LMA) | EFER_SVME;
@@ -119,69 +131,174 @@ static bool write_msr(struct vmcb *vmcb, uint32_t msr, uint64_t value)
 	return true;
 }
 
-static bool exit_msr(struct processor *processor, const struct vcpu *vcpu, struct vmcb *vmcb)
+static bool write_msr(struct vcpu *vcpu, struct vmcb *vmcb, uint32_t msr, uint64_t value)
+{
+	struct guest_platform *platform = vcpu->guest->platform;
+	uint64_t ignored;
+	uint32_t vcpus;
+
+	if (msr == MSR_EFER)
+		return write_efer(vmcb, value);
+	if (msr == MSR_PAT) {
+		if (!guest_policy_pat(value))
+			return false;
+		vmcb->pat = value;
+		return true;
+	}
+	if (guest_policy_msr(msr, &ignored))
+		return true;
+	if (!platform || !apic_bus_write_msr(&platform->platform.apics, vcpu->index, msr, value, rdtsc(), &vcpus))
+		return false;
+	vcpu->effects.vcpus |= vcpus;
+	return true;
+}
+
+/* What a write to a clock register asks to be put into the guest's memory. */
+struct clock_answer {
+	union {
+		struct guest_clock_time time;
+		struct guest_clock_date date;
+	};
+	uint32_t size_bytes;
+};
+
+static struct clock_answer clock_answer(uint32_t msr, uint64_t start)
+{
+	struct clock_answer answer = { .size_bytes = sizeof(answer.time) };
+
+	if (msr == MSR_CLOCK_TIME) {
+		answer.time = guest_clock_time(start, core.tsc_khz);
+		return answer;
+	}
+	answer.date = (struct guest_clock_date){ .version = 2, .seconds = (uint32_t)clock_date_at(start) };
+	answer.size_bytes = sizeof(answer.date);
+	return answer;
+}
+
+/*
+ * KVM's clock registers. The guest's page may be declared memory that nobody has touched yet: it is filled and the
+ * instruction is executed again. All vCPUs count from counter value 0, so their clocks agree.
+ */
+static bool write_clock(struct processor *processor, struct vcpu *vcpu, struct bulkhead_run *run, uint32_t msr,
+			uint64_t value)
+{
+	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
+	struct guest_phys page = guest_phys_at(value & ~PAGE_OFFSET_MASK);
+	struct clock_answer answer = clock_answer(msr, 0);
+
+	if (msr == MSR_CLOCK_DATE || (value & CLOCK_ENABLED)) {
+		value &= ~CLOCK_ENABLED;
+		if (!memory_write(&vcpu->guest->platform->memory, value, &answer, answer.size_bytes)) {
+			if (!guest_declares(vcpu->guest, page, 1) ||
+			    (value & PAGE_OFFSET_MASK) + answer.size_bytes > PAGE_BYTES)
+				return refuse(processor, VECTOR_GP);
+			WRITE_ONCE(run->address, page.value);
+			return svm_guest_tell(guest, run, BULKHEAD_RUN_MEMORY);
+		}
+	}
+	if (msr == MSR_CLOCK_TIME)
+		guest->clock_address = value;
+	return svm_guest_advance(processor, guest->vmcb, 2);
+}
+
+static bool exit_msr(struct processor *processor, struct vcpu *vcpu, struct vmcb *vmcb, struct bulkhead_run *run)
 {
 	uint64_t *gpr = processor->gpr;
 	uint32_t msr = (uint32_t)gpr[GPR_RCX];
 	uint64_t value = (uint32_t)vmcb->rax | gpr[GPR_RDX] << 32;
 
 	if (vmcb->exit_info1 & 1) {
-		if (!write_msr(vmcb, msr, value))
+		if (vcpu->guest->platform && (msr == MSR_CLOCK_TIME || msr == MSR_CLOCK_DATE))
+			return write_clock(processor, vcpu, run, msr, value);
+		if (!write_msr(vcpu, vmcb, msr, value))
 			return refuse(processor, VECTOR_GP);
-		return advance(processor, vmcb, 2);
+		return svm_guest_advance(processor, vmcb, 2);
 	}
 	if (!read_msr(vcpu, vmcb, msr, &value))
 		return refuse(processor, VECTOR_GP);
 	vmcb->rax = (uint32_t)value;
 	gpr[GPR_RDX] = value >> 32;
-	return advance(processor, vmcb, 2);
+	return svm_guest_advance(processor, vmcb, 2);
 }
 
-static bool exit_port(struct processor *processor, struct svm_vcpu *guest, struct bulkhead_run *run)
+/* Ports that the platform answers. */
+static bool platform_port(struct vcpu *vcpu, uint16_t port, unsigned int size_bytes, bool is_read, uint32_t *value)
+{
+	if (!vcpu->guest->platform)
+		return false;
+	if (port == MACHINE_PM_TIMER && size_bytes == 4) {
+		*value = guest_clock_pm_timer(rdtsc(), core.tsc_khz);
+		return true;
+	}
+	return guest_platform_port(vcpu, port, size_bytes, !is_read, value);
+}
+
+static bool exit_port(struct processor *processor, struct vcpu *vcpu, struct svm_vcpu *guest,
+		      struct bulkhead_run *run)
 {
 	struct vmcb *vmcb = guest->vmcb;
 	uint64_t info = vmcb->exit_info1;
 	uint16_t port = (uint16_t)(info >> 16);
 	unsigned int size_bytes = info >> 4 & 7;
 	bool is_read = info & IO_IN;
+	uint32_t value = (uint32_t)vmcb->rax & (uint32_t)(~0ull >> (64 - 8 * size_bytes));
 
 	if (info & (IO_STRING | IO_REPEATED))
 		return refuse(processor, VECTOR_GP);
 	vmcb->rip = vmcb->exit_info2; /* always the next instruction's (15.10.2) */
 	vmcb->interrupt_shadow = 0;
+	if (platform_port(vcpu, port, size_bytes, is_read, &value)) {
+		if (is_read)
+			set_port_value(vmcb, size_bytes, value);
+		return true;
+	}
 	if (!guest_policy_port(port, size_bytes)) {
 		if (is_read)
 			set_port_value(vmcb, size_bytes, 0xffffffff);
 		return true;
 	}
+	guest->exit = BULKHEAD_RUN_PORT;
 	guest->pending_read = is_read ? size_bytes : 0;
 	*run = (struct bulkhead_run){
 		.exit = BULKHEAD_RUN_PORT,
 		.port = port,
 		.size_bytes = (uint8_t)size_bytes,
 		.is_read = is_read,
-		.value = is_read ? 0 : (uint32_t)vmcb->rax & (uint32_t)(~0ull >> (64 - 8 * size_bytes)),
+		.value = is_read ? 0 : value,
 	};
 	return false;
 }
 
-/* Empty declared memory is the driver's to fill; anything else ends the guest. */
-static bool exit_memory(struct svm_vcpu *guest, const struct vcpu *vcpu, struct bulkhead_run *run)
+/*
+ * Empty declared memory is the driver's to fill; an access to registers is carried out; anything else ends the guest. A
+ * fault of the walk through its page tables is no access, nor is the fetch of an instruction.
+ */
+static bool exit_memory(struct processor *processor, struct svm_vcpu *guest, struct vcpu *vcpu,
+			struct bulkhead_run *run)
 {
-	struct guest_phys page = guest_phys_at(guest->vmcb->exit_info2 & ~PAGE_OFFSET_MASK);
+	uint64_t address = guest->vmcb->exit_info2, info = guest->vmcb->exit_info1;
+	struct guest_phys page = guest_phys_at(address & ~PAGE_OFFSET_MASK);
 
-	if (!guest_declares(vcpu->guest, page, 1))
-		return end(guest, run, BULKHEAD_RUN_FAULT);
+	if (!guest_declares(vcpu->guest, page, 1)) {
+		if ((info & NESTED_FAULT_FINAL) && !(info & NESTED_FAULT_FETCH) &&
+		    svm_guest_mmio(processor, vcpu, address, info & NESTED_FAULT_WRITE))
+			return true;
+		return svm_guest_end(guest, run, BULKHEAD_RUN_FAULT);
+	}
 	WRITE_ONCE(run->address, page.value);
-	return tell(run, BULKHEAD_RUN_MEMORY);
+	return svm_guest_tell(guest, run, BULKHEAD_RUN_MEMORY);
 }
 
 /* An NMI nobody rang for is the service domain's; it gets it when it runs next (15.21.2). */
-static bool exit_nmi(struct processor *processor, struct bulkhead_run *run)
+static bool exit_nmi(struct processor *processor, const struct vcpu *vcpu, struct bulkhead_run *run)
 {
 	nmi_arrived(processor);
 	vendor_take_pending();
-	return tell(run, BULKHEAD_RUN_INTERRUPT);
+	/* Another vCPU may have rung: nothing is for the service domain then. */
+	if (vcpu->guest->platform && !processor->is_nmi_pending &&
+	    !__atomic_load_n(&processor->requests, __ATOMIC_SEQ_CST))
+		return true;
+	return svm_guest_tell(svm_vcpu_of(vcpu), run, BULKHEAD_RUN_INTERRUPT);
 }
 
 static enum bulkhead_exit reason_of(uint32_t code)
@@ -197,6 +314,11 @@ static enum bulkhead_exit reason_of(uint32_t code)
 		return BULKHEAD_EXIT_MSR;
 	case EXIT_IO:
 		return BULKHEAD_EXIT_PORT;
+	case EXIT_VINTR:
+		return BULKHEAD_EXIT_WINDOW;
+	case EXIT_READ_CR8:
+	case EXIT_WRITE_CR8:
+		return BULKHEAD_EXIT_CONTROL;
 	case EXIT_HLT:
 		return BULKHEAD_EXIT_HALT;
 	case EXIT_NESTED_FAULT:
@@ -217,27 +339,42 @@ bool svm_guest_exit(struct processor *processor, struct vcpu *vcpu, struct bulkh
 	core_count_exit(reason_of(code));
 	switch (code) {
 	case EXIT_INTR:
-		return tell(run, BULKHEAD_RUN_INTERRUPT);
+		svm_guest_keep_shadow(vcpu);
+		return svm_guest_tell(guest, run, BULKHEAD_RUN_INTERRUPT);
 	case EXIT_NMI:
-		return exit_nmi(processor, run);
+		svm_guest_keep_shadow(vcpu);
+		return exit_nmi(processor, vcpu, run);
+	case EXIT_VINTR:
+		svm_guest_keep_shadow(vcpu);
+		return true;
+	case EXIT_IRET:
+		/* The NMI's handler ends here; another one may come before IRET has run. */
+		guest->is_nmi_blocked = 0;
+		vmcb->intercept1 &= ~INTERCEPT1_IRET;
+		return true;
+	case EXIT_READ_CR8:
+	case EXIT_WRITE_CR8:
+		if (svm_guest_cr8(processor, vcpu, code == EXIT_WRITE_CR8))
+			return true;
+		return svm_guest_end(guest, run, BULKHEAD_RUN_FAULT);
 	case EXIT_SMI:
 		vendor_take_pending();
 		return true;
 	case EXIT_CPUID:
 		return exit_cpuid(processor, vcpu, vmcb);
 	case EXIT_MSR:
-		return exit_msr(processor, vcpu, vmcb);
+		return exit_msr(processor, vcpu, vmcb, run);
 	case EXIT_IO:
-		return exit_port(processor, guest, run);
+		return exit_port(processor, vcpu, guest, run);
 	case EXIT_HLT:
-		advance(processor, vmcb, 1);
-		return tell(run, BULKHEAD_RUN_HALT);
+		svm_guest_advance(processor, vmcb, 1);
+		return svm_guest_halt(vcpu, run);
 	case EXIT_INVD:
 	case EXIT_WBINVD:
 		/* Caches are coherent, and emptying them would be felt by everybody else. */
-		return advance(processor, vmcb, 2);
+		return svm_guest_advance(processor, vmcb, 2);
 	case EXIT_NESTED_FAULT:
-		return exit_memory(guest, vcpu, run);
+		return exit_memory(processor, guest, vcpu, run);
 	case EXIT_RDPMC:
 	case EXIT_XSETBV:
 		return refuse(processor, VECTOR_GP);
@@ -246,9 +383,9 @@ bool svm_guest_exit(struct processor *processor, struct vcpu *vcpu, struct bulkh
 	case EXIT_EXCEPTION + VECTOR_AC:
 		return refuse(processor, VECTOR_AC);
 	case EXIT_SHUTDOWN:
-		return end(guest, run, BULKHEAD_RUN_SHUTDOWN);
+		return svm_guest_end(guest, run, BULKHEAD_RUN_SHUTDOWN);
 	case (uint32_t)EXIT_INVALID:
-		return end(guest, run, BULKHEAD_RUN_REFUSED);
+		return svm_guest_end(guest, run, BULKHEAD_RUN_REFUSED);
 	default:
 		return refuse(processor, VECTOR_UD);
 	}

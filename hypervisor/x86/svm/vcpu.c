@@ -11,7 +11,6 @@
 #define CPUID_IBPB	 (1u << 12) /* 80000008h, EBX */
 #define MSR_PRED_CMD	 0x49u
 #define PRED_CMD_IBPB	 1u
-#define VIRTUAL_MASKING	 (1ull << 24) /* interrupts: the host's IF decides about exits (15.21.1) */
 #define XCR0_X87	 1u
 #define MXCSR_OFFSET	 24u /* in an XSAVE area */
 #define MXCSR_DEFAULT	 0x1f80u
@@ -76,6 +75,9 @@ void arch_vcpu_init(struct vcpu *vcpu)
 	guest->service.extended = page_of(vcpu, SVM_GUEST_EXTENDED + extended_pages());
 	*(uint32_t *)((uint8_t *)guest->guest.extended + MXCSR_OFFSET) = MXCSR_DEFAULT;
 	set_controls(guest->vmcb, vcpu);
+	/* The task priority is the local APIC's. So V_IRQ never stands while CR8 changes, which emulators die of. */
+	if (vcpu->guest->platform)
+		guest->vmcb->intercept_cr = INTERCEPT_CR8;
 }
 
 enum bulkhead_error arch_vcpu_check_state(const void *state)
@@ -130,6 +132,8 @@ void arch_vcpu_set_state(struct vcpu *vcpu, const void *state)
 	vmcb->interrupt_shadow = 0;
 	guest->pending_read = 0;
 	guest->is_over = 0;
+	guest->is_halted = 0;
+	guest->is_waiting = vcpu->guest->platform && vcpu->index != 0;
 }
 
 void arch_vcpu_get_state(const struct vcpu *vcpu, void *state)
@@ -224,6 +228,25 @@ static void enter(struct processor *processor, struct vmcb *vmcb)
 	vmcb->event = vmcb->exit_interrupt & EVENT_VALID ? vmcb->exit_interrupt : 0;
 }
 
+/*
+ * Stays in the guest until the service domain is needed. A vCPU that is about to sleep says first that it is gone and then
+ * looks again: whoever posts looks the other way round, so one of the two sees the other.
+ */
+static void stay(struct processor *processor, struct vcpu *vcpu, struct bulkhead_run *run)
+{
+	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
+
+	do {
+		__atomic_store_n(&guest->is_inside, 1, __ATOMIC_SEQ_CST);
+		while (svm_guest_prepare(processor, vcpu, run)) {
+			enter(processor, guest->vmcb);
+			if (!svm_guest_exit(processor, vcpu, run))
+				break;
+		}
+		__atomic_store_n(&guest->is_inside, 0, __ATOMIC_SEQ_CST);
+	} while (guest->exit == BULKHEAD_RUN_HALT && vcpu->guest->platform && !svm_guest_sleeps(vcpu));
+}
+
 void arch_vcpu_run(struct vcpu *vcpu)
 {
 	struct processor *processor = this_processor();
@@ -235,6 +258,10 @@ void arch_vcpu_run(struct vcpu *vcpu)
 		WRITE_ONCE(run->exit, guest->is_over);
 		return;
 	}
+	if (svm_guest_sleeps(vcpu)) {
+		svm_guest_tell(guest, run, BULKHEAD_RUN_HALT);
+		return;
+	}
 	svm_guest_complete(guest, run);
 	exchange(&guest->service, &guest->guest, processor->gpr);
 	forget_branches();
@@ -242,10 +269,10 @@ void arch_vcpu_run(struct vcpu *vcpu)
 	/* All guests share one identifier: translations of whoever ran here before must go. */
 	guest->vmcb->tlb_control = TLB_FLUSH_ALL;
 	core.stats[processor->index].world_switches++;
-	do
-		enter(processor, guest->vmcb);
-	while (svm_guest_exit(processor, vcpu, run));
+	stay(processor, vcpu, run);
 	processor->run_state = service_state;
 	forget_branches();
 	exchange(&guest->guest, &guest->service, processor->gpr);
+	/* What is left after those that run have been rung is the driver's to wake. */
+	vcpu->effects.vcpus = svm_guest_ring(vcpu, vcpu->effects.vcpus);
 }

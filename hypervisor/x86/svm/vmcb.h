@@ -86,6 +86,8 @@ static_assert(offsetof(struct vmcb, cr2) == 0x640, "APM");
 static_assert(offsetof(struct vmcb, pat) == 0x668, "APM");
 static_assert(sizeof(struct vmcb) == 4096, "one page");
 
+#define INTERCEPT_CR8 (1u << 8 | 1u << 24) /* reads, writes; in intercept_cr */
+
 #define INTERCEPT1_INTR	    (1u << 0)
 #define INTERCEPT1_NMI	    (1u << 1)
 #define INTERCEPT1_SMI	    (1u << 2)
@@ -119,6 +121,15 @@ static_assert(sizeof(struct vmcb) == 4096, "one page");
 
 #define TLB_FLUSH_ALL 1u
 
+/** virtual_interrupt (15.21.1, 15.21.4). */
+#define VIRTUAL_REQUEST	 (1ull << 8)
+#define VIRTUAL_PRIORITY (0xfull << 16) /* of the request */
+#define VIRTUAL_ANYWAY	 (1ull << 20)	/* whatever the task priority is */
+#define VIRTUAL_MASKING	 (1ull << 24)	/* the host's IF decides about exits */
+
+#define CODE_64BIT (1u << 9) /* segment attributes: L, D */
+#define CODE_32BIT (1u << 10)
+
 #define EVENT_VALID	(1ull << 31)
 #define EVENT_ERROR	(1ull << 11)
 #define EVENT_NMI	(2ull << 8)
@@ -127,6 +138,8 @@ static_assert(sizeof(struct vmcb) == 4096, "one page");
 
 /** Exit codes (appendix C). Compare the low 32 bits: emulators differ on EXIT_INVALID's upper half. */
 enum exit_code {
+	EXIT_READ_CR8 = 0x08,
+	EXIT_WRITE_CR8 = 0x18,
 	EXIT_EXCEPTION = 0x40, /* + vector */
 	EXIT_INTR = 0x60,
 	EXIT_NMI = 0x61,

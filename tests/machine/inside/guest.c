@@ -4,6 +4,7 @@
  *   protected   loads, seals and runs a guest that keeps a secret; looks for it; destroys the guest
  *   churn       makes, runs and kills guests at different points; nothing may be left
  *   spin        a guest that never exits by itself: interrupts end its runs
+ *   platform    a guest with a platform and two processors (platform_guest.S)
  */
 #include <fcntl.h>
 #include <stddef.h>
@@ -15,7 +16,7 @@
 #include <bulkhead/hypercall.h>
 #include <bulkhead/vcpu.h>
 
-#include "../ring0/ring0.h"
+#include "guest.h"
 
 #define CODE_AT	  0x1000u
 #define SECRET	  0x5ec2e7a1u
@@ -55,9 +56,10 @@ static const uint8_t outlaw[] = {			/* reads an address it does not have */
 };
 
 static int device;
-static uint64_t pool, pool_next; /* physical memory, 4 MiB */
+static uint64_t pool;
+uint64_t pool_next; /* physical memory, 4 MiB */
 
-static uint64_t ring0(uint32_t operation, uint64_t address, uint32_t width, uint64_t value)
+uint64_t ring0(uint32_t operation, uint64_t address, uint32_t width, uint64_t value)
 {
 	struct ring0 request = { .operation = operation, .address = address, .width = width,
 				 .value = { value } };
@@ -70,7 +72,7 @@ static uint64_t ring0(uint32_t operation, uint64_t address, uint32_t width, uint
 	return request.value[0];
 }
 
-static unsigned int call_value(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+unsigned int call_value(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
 			       uint64_t *value)
 {
 	struct ring0 request;
@@ -89,12 +91,12 @@ static unsigned int call_value(uint64_t number, uint64_t a, uint64_t b, uint64_t
 	return (unsigned int)request.value[0];
 }
 
-static unsigned int call(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+unsigned int call(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
 	return call_value(number, a, b, c, d, NULL);
 }
 
-static void expect(const char *what, unsigned long long got, unsigned long long wanted)
+void expect(const char *what, unsigned long long got, unsigned long long wanted)
 {
 	if (got == wanted)
 		return;
@@ -102,7 +104,7 @@ static void expect(const char *what, unsigned long long got, unsigned long long 
 	exit(1);
 }
 
-static uint64_t page(void)
+uint64_t page(void)
 {
 	uint64_t next = pool_next;
 
@@ -110,7 +112,7 @@ static uint64_t page(void)
 	return next;
 }
 
-static void copy_in(uint64_t to, const void *from, size_t size_bytes)
+void copy_in(uint64_t to, const void *from, size_t size_bytes)
 {
 	const uint8_t *bytes = from;
 
@@ -118,11 +120,7 @@ static void copy_in(uint64_t to, const void *from, size_t size_bytes)
 		ring0(RING0_WRITE, to + i, 1, bytes[i]);
 }
 
-struct guest {
-	uint64_t handle, run_page, code_page, first, end;
-};
-
-static struct bulkhead_vcpu_state real_mode(void)
+struct bulkhead_vcpu_state real_mode(void)
 {
 	struct bulkhead_segment data = { 0, 0x93, 0xffff, 0 };
 	struct bulkhead_segment table = { 0, 0, 0xffff, 0 };
@@ -206,7 +204,7 @@ static unsigned int run(struct guest *guest)
 	}
 }
 
-static void destroy(const struct guest *guest)
+void destroy(const struct guest *guest)
 {
 	expect("DESTROY", call(BULKHEAD_CALL_GUEST_DESTROY, guest->handle, 0, 0, 0), 0);
 }
@@ -302,7 +300,7 @@ int main(int argc, char **argv)
 	device = open(RING0_DEVICE, O_RDWR);
 	if (device < 0 || argc != 2) {
 		fprintf(stderr, device < 0 ? "guest: no " RING0_DEVICE "\n" :
-					     "usage: guest protected|churn|spin\n");
+					     "usage: guest protected|churn|spin|platform\n");
 		return 2;
 	}
 	pool = pool_next = ring0(RING0_ALLOCATE, 0, RING0_ORDER_MAX, 0);
@@ -312,5 +310,7 @@ int main(int argc, char **argv)
 		return churn_case();
 	if (strcmp(argv[1], "spin") == 0)
 		return spin_case();
+	if (strcmp(argv[1], "platform") == 0)
+		return platform_case();
 	return 2;
 }

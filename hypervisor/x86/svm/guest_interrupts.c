@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Interrupts of a guest with a platform: between two stays in the guest its timer may fire, signals arrive, and what is
+ * pending is injected. Interrupts are injected as events; the virtual interrupt request only asks for an exit when the
+ * guest becomes ready (15.21.4): its own delivery loses the vector on some processors when it faults.
+ */
+#include "../../core/guest_platform.h"
+#include "guest.h"
+
+#define SHADOW	      1ull
+#define OPCODE_HLT    0xf4u
+#define RESET_VECTOR  0xfff0u
+#define RESET_BASE    0xffff0000ull
+#define RESET_SEGMENT 0xf000u
+
+static struct local_apic *local_of(const struct vcpu *vcpu)
+{
+	return &vcpu->guest->platform->platform.apics.local[vcpu->index];
+}
+
+static bool accepts(const struct vmcb *vmcb)
+{
+	return vmcb->rflags & RFLAGS_IF;
+}
+
+bool svm_guest_sleeps(const struct vcpu *vcpu)
+{
+	const struct svm_vcpu *guest = svm_vcpu_of(vcpu);
+	struct local_apic *local;
+
+	if (!vcpu->guest->platform || (!guest->is_waiting && !guest->is_halted))
+		return false;
+	local = local_of(vcpu);
+	local_apic_tick(local, rdtsc());
+	return !local_apic_has_work(local, guest->is_halted && !guest->is_waiting && accepts(guest->vmcb));
+}
+
+uint32_t svm_guest_ring(const struct vcpu *vcpu, uint32_t vcpus)
+{
+	struct guest *guest = vcpu->guest;
+
+	for (uint32_t i = 0; vcpus >> i; i++) {
+		struct vcpu *other = &guest->vcpus[i];
+
+		if (!(vcpus >> i & 1))
+			continue;
+		if (i != vcpu->index) {
+			if (!other->arch || !__atomic_load_n(&svm_vcpu_of(other)->is_inside, __ATOMIC_SEQ_CST))
+				continue;
+			processor_request(processor_at(READ_ONCE(other->processor)), 0);
+		}
+		vcpus &= ~(1u << i);
+	}
+	return vcpus;
+}
+
+bool svm_guest_halt(struct vcpu *vcpu, struct bulkhead_run *run)
+{
+	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
+
+	if (!vcpu->guest->platform)
+		return svm_guest_tell(guest, run, BULKHEAD_RUN_HALT);
+	guest->is_halted = 1;
+	return true;
+}
+
+void svm_guest_keep_shadow(struct vcpu *vcpu)
+{
+	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
+	struct vmcb *vmcb = guest->vmcb;
+	uint8_t byte;
+
+	if (!vcpu->guest->platform || !(vmcb->interrupt_shadow & SHADOW) || (vmcb->event & EVENT_VALID))
+		return;
+	if (svm_guest_fetch(vcpu, &byte, 1) != 1 || byte != OPCODE_HLT)
+		return;
+	vmcb->rip++;
+	vmcb->interrupt_shadow = 0;
+	guest->is_halted = 1;
+}
+
+/* State after INIT; a start-up message says where to begin, the boot processor begins at the reset vector. */
+static void reset(struct processor *processor, struct svm_vcpu *guest)
+{
+	struct vmcb_segment data = { 0, 0x93, 0xffff, 0 };
+	struct vmcb *vmcb = guest->vmcb;
+
+	vmcb->cs = (struct vmcb_segment){ RESET_SEGMENT, 0x9b, 0xffff, RESET_BASE };
+	vmcb->ss = vmcb->ds = vmcb->es = vmcb->fs = vmcb->gs = data;
+	vmcb->gdtr = vmcb->idtr = (struct vmcb_segment){ 0, 0, 0xffff, 0 };
+	vmcb->ldtr = (struct vmcb_segment){ 0, 0x82, 0xffff, 0 };
+	vmcb->tr = (struct vmcb_segment){ 0, 0x8b, 0xffff, 0 };
+	vmcb->cpl = 0;
+	vmcb->efer = EFER_SVME;
+	vmcb->cr0 = CR0_ET | (vmcb->cr0 & (CR0_CD | CR0_NW));
+	vmcb->cr2 = vmcb->cr3 = vmcb->cr4 = 0;
+	vmcb->dr6 = 0xffff0ff0;
+	vmcb->dr7 = 0x400;
+	vmcb->rflags = RFLAGS_FIXED;
+	vmcb->rip = RESET_VECTOR;
+	vmcb->rsp = vmcb->rax = 0;
+	vmcb->event = 0;
+	vmcb->interrupt_shadow = 0;
+	vmcb->intercept1 &= ~INTERCEPT1_IRET;
+	vmcb->tlb_control = TLB_FLUSH_ALL;
+	for (unsigned int i = 0; i < GPR_COUNT; i++)
+		processor->gpr[i] = 0;
+	processor->gpr[GPR_RDX] = cpuid(1, 0).eax;
+	guest->is_halted = guest->is_nmi_pending = guest->is_nmi_blocked = 0;
+}
+
+static void take_signals(struct processor *processor, struct vcpu *vcpu, struct svm_vcpu *guest)
+{
+	struct local_apic *local = local_of(vcpu);
+	uint32_t signals = local_apic_take_signals(local);
+
+	if (signals & LOCAL_APIC_INIT) {
+		local_apic_reset(local);
+		reset(processor, guest);
+		guest->is_waiting = vcpu->index != 0;
+	}
+	if ((signals & LOCAL_APIC_STARTUP) && guest->is_waiting) {
+		reset(processor, guest);
+		guest->vmcb->cs.selector = (uint16_t)((signals & 0xff) << 8);
+		guest->vmcb->cs.base = (uint64_t)(signals & 0xff) << 12;
+		guest->vmcb->rip = 0;
+		guest->is_waiting = 0;
+	}
+	if ((signals & LOCAL_APIC_NMI) && !guest->is_waiting) {
+		guest->is_nmi_pending = 1;
+		guest->is_halted = 0;
+	}
+}
+
+/* The driver's timer stands at what it was told last; one that lies in the past has fired. */
+static bool is_earlier(const struct svm_vcpu *guest, uint64_t deadline, uint64_t now)
+{
+	return deadline && (guest->told_deadline == 0 || guest->told_deadline <= now ||
+			    deadline < guest->told_deadline);
+}
+
+static bool can_inject(const struct vmcb *vmcb)
+{
+	return !(vmcb->event & EVENT_VALID) && !(vmcb->interrupt_shadow & SHADOW);
+}
+
+static void inject(struct svm_vcpu *guest, struct local_apic *local)
+{
+	struct vmcb *vmcb = guest->vmcb;
+	int vector;
+
+	vmcb->virtual_interrupt = VIRTUAL_MASKING;
+	vmcb->intercept1 &= ~INTERCEPT1_VINTR;
+	if (guest->is_nmi_pending && !guest->is_nmi_blocked && can_inject(vmcb)) {
+		guest->is_nmi_pending = 0;
+		guest->is_nmi_blocked = 1;
+		vmcb->event = VECTOR_NMI | EVENT_NMI | EVENT_VALID;
+		vmcb->intercept1 |= INTERCEPT1_IRET;
+		return;
+	}
+	vector = local_apic_pending(local);
+	if (vector < 0)
+		return;
+	if (can_inject(vmcb) && accepts(vmcb)) {
+		local_apic_accept(local, (uint8_t)vector);
+		vmcb->event = (uint64_t)vector | EVENT_INTERRUPT | EVENT_VALID;
+		return;
+	}
+	vmcb->virtual_interrupt |= VIRTUAL_REQUEST | VIRTUAL_PRIORITY | VIRTUAL_ANYWAY;
+	vmcb->intercept1 |= INTERCEPT1_VINTR;
+}
+
+bool svm_guest_prepare(struct processor *processor, struct vcpu *vcpu, struct bulkhead_run *run)
+{
+	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
+	struct local_apic *local;
+	uint64_t now;
+
+	if (!vcpu->guest->platform)
+		return true;
+	local = local_of(vcpu);
+	now = rdtsc();
+	local_apic_tick(local, now);
+	take_signals(processor, vcpu, guest);
+	vcpu->deadline = local_apic_deadline(local);
+	vcpu->effects.vcpus = svm_guest_ring(vcpu, vcpu->effects.vcpus);
+	if (svm_guest_sleeps(vcpu))
+		return svm_guest_tell(guest, run, BULKHEAD_RUN_HALT);
+	guest->is_halted = 0;
+	if (guest_platform_must_exit(vcpu))
+		return svm_guest_tell(guest, run, BULKHEAD_RUN_KICK);
+	if (is_earlier(guest, vcpu->deadline, now))
+		return svm_guest_tell(guest, run, BULKHEAD_RUN_TIMER);
+	inject(guest, local);
+	return true;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Instructions of a guest that the hypervisor carries out: accesses to device registers, and moves from and to CR8, where
+ * the processor tells neither length nor operands. The bytes are fetched through the guest's page tables, once.
+ */
+#include "../../core/guest_platform.h"
+#include "../../platform/mmio_decoder.h"
+#include "guest.h"
+
+static enum mmio_mode code_mode(const struct vmcb *vmcb)
+{
+	if ((vmcb->efer & EFER_LMA) && (vmcb->cs.attributes & CODE_64BIT))
+		return MMIO_CODE_64;
+	return vmcb->cs.attributes & CODE_32BIT ? MMIO_CODE_32 : MMIO_CODE_16;
+}
+
+static struct guest_paging paging_of(const struct vmcb *vmcb)
+{
+	return (struct guest_paging){ vmcb->cr0, vmcb->cr3, vmcb->cr4, vmcb->efer, vmcb->rflags, vmcb->cpl };
+}
+
+uint32_t svm_guest_fetch(const struct vcpu *vcpu, uint8_t *bytes, uint32_t count)
+{
+	const struct vmcb *vmcb = svm_vcpu_of(vcpu)->vmcb;
+	struct guest_paging paging = paging_of(vmcb);
+	uint64_t linear = vmcb->rip;
+
+	if (code_mode(vmcb) != MMIO_CODE_64)
+		linear = (linear + vmcb->cs.base) & 0xffffffff;
+	return guest_fetch(&vcpu->guest->platform->memory, &paging, linear, bytes, count);
+}
+
+static void load_state(struct mmio_state *state, const struct vmcb *vmcb, const uint64_t *gpr)
+{
+	bool is_64bit = code_mode(vmcb) == MMIO_CODE_64;
+	const struct vmcb_segment *segments[] = { &vmcb->es, &vmcb->cs, &vmcb->ss,
+						  &vmcb->ds, &vmcb->fs, &vmcb->gs };
+
+	*state = (struct mmio_state){
+		.paging = paging_of(vmcb),
+		.rip = vmcb->rip,
+		.rflags = vmcb->rflags,
+		.mode = code_mode(vmcb),
+	};
+	for (unsigned int i = 0; i < GPR_COUNT; i++)
+		state->gpr[i] = gpr[i];
+	state->gpr[GPR_RAX] = vmcb->rax;
+	state->gpr[GPR_RSP] = vmcb->rsp;
+	/* In 64-bit code only FS and GS have a base. */
+	for (unsigned int i = 0; i < ARRAY_COUNT(segments); i++)
+		state->segment_base[i] = is_64bit && i < 4 ? 0 : segments[i]->base;
+}
+
+static void store_state(const struct mmio_state *state, struct vmcb *vmcb, uint64_t *gpr)
+{
+	for (unsigned int i = 0; i < GPR_COUNT; i++)
+		gpr[i] = state->gpr[i];
+	vmcb->rax = state->gpr[GPR_RAX];
+	vmcb->rsp = state->gpr[GPR_RSP];
+	vmcb->rip = state->rip;
+	vmcb->rflags = state->rflags;
+	vmcb->interrupt_shadow = 0;
+}
+
+/* An access of the instruction to the platform. */
+struct access {
+	struct vcpu *vcpu;
+	bool is_absent; /* nothing of the platform's was there */
+};
+
+static uint64_t read_device(void *context, uint64_t address, uint32_t size_bytes)
+{
+	struct access *access = context;
+	uint64_t value = ~0ull;
+
+	if (!guest_platform_mmio(access->vcpu, guest_phys_at(address), size_bytes, false, &value))
+		access->is_absent = true;
+	return value;
+}
+
+static void write_device(void *context, uint64_t address, uint32_t size_bytes, uint64_t value)
+{
+	struct access *access = context;
+
+	if (!guest_platform_mmio(access->vcpu, guest_phys_at(address), size_bytes, true, &value))
+		access->is_absent = true;
+}
+
+bool svm_guest_mmio(struct processor *processor, struct vcpu *vcpu, uint64_t address, bool is_write)
+{
+	struct vmcb *vmcb = svm_vcpu_of(vcpu)->vmcb;
+	struct access access = { .vcpu = vcpu };
+	struct mmio_device device = { read_device, write_device, &access };
+	struct mmio_instruction instruction;
+	struct mmio_state state;
+	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
+	uint32_t count;
+
+	if (!vcpu->guest->platform)
+		return false;
+	count = svm_guest_fetch(vcpu, bytes, sizeof(bytes));
+	if (!mmio_decode(bytes, count, code_mode(vmcb), &instruction))
+		return false;
+	load_state(&state, vmcb, processor->gpr);
+	if (!mmio_execute(&state, &instruction, &vcpu->guest->platform->memory, address, is_write, &device) ||
+	    access.is_absent)
+		return false;
+	store_state(&state, vmcb, processor->gpr);
+	return true;
+}
+
+bool svm_guest_cr8(struct processor *processor, struct vcpu *vcpu, bool is_write)
+{
+	struct local_apic *local = &vcpu->guest->platform->platform.apics.local[vcpu->index];
+	struct vmcb *vmcb = svm_vcpu_of(vcpu)->vmcb;
+	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
+	uint32_t count = svm_guest_fetch(vcpu, bytes, sizeof(bytes)), at = 0;
+	uint64_t *gpr = processor->gpr;
+	uint8_t rex = 0, reg;
+
+	/* Prefixes, REX, 0F 20 or 0F 22, ModRM, whose mode bits mean nothing here (APM vol. 3, MOV CRn). */
+	while (at < count && (bytes[at] == 0xf0 || bytes[at] == 0x66 || bytes[at] == 0xf2 || bytes[at] == 0xf3))
+		at++;
+	if (at < count && (bytes[at] & 0xf0) == 0x40)
+		rex = bytes[at++];
+	if (count - at < 3 || bytes[at] != 0x0f || bytes[at + 1] != (is_write ? 0x22 : 0x20))
+		return false;
+	reg = (bytes[at + 2] & 7) | (rex & 1) << 3;
+	gpr[GPR_RAX] = vmcb->rax;
+	gpr[GPR_RSP] = vmcb->rsp;
+	if (is_write && gpr[reg] >> 4) {
+		vendor_inject(processor, VECTOR_GP, 0);
+		return true;
+	}
+	if (is_write)
+		local->task_priority = (uint32_t)gpr[reg] << 4;
+	else
+		gpr[reg] = local->task_priority >> 4;
+	vmcb->rax = gpr[GPR_RAX];
+	vmcb->rsp = gpr[GPR_RSP];
+	return svm_guest_advance(processor, vmcb, at + 3);
+}
