@@ -63,14 +63,14 @@ static void store_state(const struct mmio_state *state, struct vmcb *vmcb, uint6
 }
 
 /* An access of the instruction to the platform. */
-struct access {
+struct device_access {
 	struct vcpu *vcpu;
 	bool is_absent; /* nothing of the platform's was there */
 };
 
 static uint64_t read_device(void *context, uint64_t address, uint32_t size_bytes)
 {
-	struct access *access = context;
+	struct device_access *access = context;
 	uint64_t value = ~0ull;
 
 	if (!guest_platform_mmio(access->vcpu, guest_phys_at(address), size_bytes, false, &value))
@@ -80,7 +80,7 @@ static uint64_t read_device(void *context, uint64_t address, uint32_t size_bytes
 
 static void write_device(void *context, uint64_t address, uint32_t size_bytes, uint64_t value)
 {
-	struct access *access = context;
+	struct device_access *access = context;
 
 	if (!guest_platform_mmio(access->vcpu, guest_phys_at(address), size_bytes, true, &value))
 		access->is_absent = true;
@@ -89,7 +89,7 @@ static void write_device(void *context, uint64_t address, uint32_t size_bytes, u
 bool svm_guest_mmio(struct processor *processor, struct vcpu *vcpu, uint64_t address, bool is_write)
 {
 	struct vmcb *vmcb = svm_vcpu_of(vcpu)->vmcb;
-	struct access access = { .vcpu = vcpu };
+	struct device_access access = { .vcpu = vcpu };
 	struct mmio_device device = { read_device, write_device, &access };
 	struct mmio_instruction instruction;
 	struct mmio_state state;
