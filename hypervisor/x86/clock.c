@@ -91,5 +91,7 @@ uint32_t clock_tsc_khz(void)
 
 uint64_t clock_date_at(uint64_t tsc)
 {
-	return clock.date + guest_clock_seconds(tsc - clock.tsc, clock.tsc_khz);
+	if (tsc < clock.tsc)
+		return clock.date - guest_clock_seconds(clock.tsc - tsc, core.tsc_khz);
+	return clock.date + guest_clock_seconds(tsc - clock.tsc, core.tsc_khz);
 }

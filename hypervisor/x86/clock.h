@@ -14,7 +14,7 @@ void clock_start(uint16_t pm_timer_port);
 /** Rate of the time-stamp counter; 0: unknown. */
 uint32_t clock_tsc_khz(void);
 
-/** Date at a value of the time-stamp counter, in seconds since 1970. The rate is known. */
+/** Date at a value of the time-stamp counter, in seconds since 1970. After core_start(). */
 uint64_t clock_date_at(uint64_t tsc);
 
 #endif

@@ -73,8 +73,8 @@ bool svm_guest_prepare(struct processor *processor, struct vcpu *vcpu, struct bu
 /** Whether there is nothing to enter the guest for: it sleeps, or waits for its start-up message. */
 bool svm_guest_sleeps(const struct vcpu *vcpu);
 
-/** Makes running vCPUs of a mask leave their runs for a moment. Returns those that do not run. */
-uint32_t svm_guest_ring(const struct vcpu *vcpu, uint32_t vcpus);
+/** After a run: rings vCPUs that run and have something to do, leaves the others and the deadline for the run page. */
+void svm_guest_leave(struct vcpu *vcpu);
 
 /** HLT. Returns true: svm_guest_prepare() decides. */
 bool svm_guest_halt(struct vcpu *vcpu, struct bulkhead_run *run);

@@ -183,18 +183,18 @@ static bool write_clock(struct processor *processor, struct vcpu *vcpu, struct b
 			uint64_t value)
 {
 	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
-	struct guest_phys page = guest_phys_at(value & ~PAGE_OFFSET_MASK);
+	uint64_t address = msr == MSR_CLOCK_TIME ? value & ~CLOCK_ENABLED : value;
+	bool is_on = msr == MSR_CLOCK_DATE || (value & CLOCK_ENABLED);
+	struct guest_phys page = guest_phys_at(address & ~PAGE_OFFSET_MASK);
 	struct clock_answer answer = clock_answer(msr, 0);
 
-	if (msr == MSR_CLOCK_DATE || (value & CLOCK_ENABLED)) {
-		value &= ~CLOCK_ENABLED;
-		if (!memory_write(&vcpu->guest->platform->memory, value, &answer, answer.size_bytes)) {
-			if (!guest_declares(vcpu->guest, page, 1) ||
-			    (value & PAGE_OFFSET_MASK) + answer.size_bytes > PAGE_BYTES)
-				return refuse(processor, VECTOR_GP);
-			WRITE_ONCE(run->address, page.value);
-			return svm_guest_tell(guest, run, BULKHEAD_RUN_MEMORY);
-		}
+	if (is_on && (address & PAGE_OFFSET_MASK) + answer.size_bytes > PAGE_BYTES)
+		return refuse(processor, VECTOR_GP);
+	if (is_on && !memory_write(&vcpu->guest->platform->memory, address, &answer, answer.size_bytes)) {
+		if (!guest_declares(vcpu->guest, page, 1))
+			return refuse(processor, VECTOR_GP);
+		WRITE_ONCE(run->address, page.value);
+		return svm_guest_tell(guest, run, BULKHEAD_RUN_MEMORY);
 	}
 	if (msr == MSR_CLOCK_TIME)
 		guest->clock_address = value;

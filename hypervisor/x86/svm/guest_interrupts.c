@@ -35,7 +35,8 @@ bool svm_guest_sleeps(const struct vcpu *vcpu)
 	return !local_apic_has_work(local, guest->is_halted && !guest->is_waiting && accepts(guest->vmcb));
 }
 
-uint32_t svm_guest_ring(const struct vcpu *vcpu, uint32_t vcpus)
+/* Makes running vCPUs of a mask leave their runs for a moment. Returns those that do not run. */
+static uint32_t ring(const struct vcpu *vcpu, uint32_t vcpus)
 {
 	struct guest *guest = vcpu->guest;
 
@@ -183,7 +184,7 @@ bool svm_guest_prepare(struct processor *processor, struct vcpu *vcpu, struct bu
 	local_apic_tick(local, now);
 	take_signals(processor, vcpu, guest);
 	vcpu->deadline = local_apic_deadline(local);
-	vcpu->effects.vcpus = svm_guest_ring(vcpu, vcpu->effects.vcpus);
+	vcpu->effects.vcpus = ring(vcpu, vcpu->effects.vcpus);
 	if (svm_guest_sleeps(vcpu))
 		return svm_guest_tell(guest, run, BULKHEAD_RUN_HALT);
 	guest->is_halted = 0;
@@ -193,4 +194,13 @@ bool svm_guest_prepare(struct processor *processor, struct vcpu *vcpu, struct bu
 		return svm_guest_tell(guest, run, BULKHEAD_RUN_TIMER);
 	inject(guest, local);
 	return true;
+}
+
+void svm_guest_leave(struct vcpu *vcpu)
+{
+	if (!vcpu->guest->platform)
+		return;
+	vcpu->effects.vcpus = ring(vcpu, vcpu->effects.vcpus);
+	vcpu->deadline = local_apic_deadline(local_of(vcpu));
+	svm_vcpu_of(vcpu)->told_deadline = vcpu->deadline;
 }

@@ -260,6 +260,7 @@ void arch_vcpu_run(struct vcpu *vcpu)
 	}
 	if (svm_guest_sleeps(vcpu)) {
 		svm_guest_tell(guest, run, BULKHEAD_RUN_HALT);
+		svm_guest_leave(vcpu);
 		return;
 	}
 	svm_guest_complete(guest, run);
@@ -273,6 +274,5 @@ void arch_vcpu_run(struct vcpu *vcpu)
 	processor->run_state = service_state;
 	forget_branches();
 	exchange(&guest->guest, &guest->service, processor->gpr);
-	/* What is left after those that run have been rung is the driver's to wake. */
-	vcpu->effects.vcpus = svm_guest_ring(vcpu, vcpu->effects.vcpus);
+	svm_guest_leave(vcpu);
 }
