@@ -83,7 +83,7 @@ static int set_run(const struct cli_context *context)
 }
 
 /* The token's text carries what this administrator believes, not what the server says. */
-static int compose(struct remote *remote, const json_t *reply, char text[TOKEN_TEXT_MAX])
+static int compose(struct remote *remote, const json_t *reply, const char *server, char text[TOKEN_TEXT_MAX])
 {
 	struct token token = {.roles_version = 0};
 	const char *ca = remote_value(remote, "ca_sha256"),
@@ -94,7 +94,9 @@ static int compose(struct remote *remote, const json_t *reply, char text[TOKEN_T
 	if (status)
 		return status;
 	remote_pin(remote, token.roles, &token.roles_version);
-	snprintf(token.server, sizeof(token.server), "%s", remote_url(remote));
+	if (snprintf(token.server, sizeof(token.server), "%s", server ? server : remote_url(remote)) >=
+	    (int)sizeof(token.server))
+		return remote_fail(remote, "the server's address is too long for a token");
 	snprintf(token.secret, sizeof(token.secret), "%s", secret ? secret : "");
 	if (!ca || sodium_hex2bin(token.ca, 32, ca, strlen(ca), NULL, NULL, NULL) ||
 	    token_write(&token, text))
@@ -129,7 +131,7 @@ static int token_run(const struct cli_context *context)
 	if (!status)
 		status = remote_call(remote, "POST", "/api/v1/enrolment-tokens", body, &reply);
 	if (!status)
-		status = compose(remote, reply, text);
+		status = compose(remote, reply, cli_value(context, "server"), text);
 	if (!status) {
 		if (cli_switch(context, "json")) {
 			json_object_set_new(reply, "token", json_string(text));
@@ -296,6 +298,7 @@ static const struct cli_option token_options[] = {
     {"uses", "N", "how many devices it enrols [1]", 0, false},
     {"hours", "N", "how long it is good [24]", 0, false},
     {"approval", NULL, "an administrator must approve each device", 0, false},
+    {"server", "URL", "where devices reach the server [where you are logged in]", 0, false},
     ADMIN_JSON,
     {0},
 };

@@ -91,7 +91,8 @@ def nbd_disk():
 
 
 class Company:
-    def __init__(self, directory):
+    def __init__(self, directory, names=()):
+        """`names`: by which else PCs reach the server, for its certificate."""
         self.directory = directory
         self.env = {"BULKHEAD_CONFIG": os.path.join(directory, "admin")}
         self.keys = os.path.join(directory, "keys")
@@ -101,7 +102,8 @@ class Company:
             self.port = probe.getsockname()[1]
         self.server = Process("bulkhead-server",
                               [program("bulkhead-server"), "--data", os.path.join(directory, "server"), "--listen",
-                               f"127.0.0.1:{self.port}", "--name", "localhost", "--attempts", "1000"],
+                               f"127.0.0.1:{self.port}", "--name", "localhost", "--attempts", "1000",
+                               *(word for name in names for word in ("--name", name))],
                               os.path.join(directory, "server.log"))
         self.url = f"https://localhost:{self.port}"
         text = wait_for("the server's first words", lambda: "server login" in self.server.output() and
@@ -150,8 +152,8 @@ class Company:
     def admin(self, *words, ok=True):
         return run(program("bulkhead"), *words, env=self.env, ok=ok)
 
-    def token(self, user=None):
-        words = ["device", "token", "--json"] + (["--user", user] if user else [])
+    def token(self, user=None, server=None):
+        words = ["device", "token", "--json"] + (["--user", user] if user else []) + (["--server", server] if server else [])
         return json.loads(self.admin(*words))["token"]
 
     def device(self, name):
