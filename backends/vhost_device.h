@@ -28,6 +28,12 @@ struct vhost_kind {
 	uint32_t (*serve)(void *context, const struct vhost_request *request, void *scratch);
 	size_t scratch_bytes;
 	void *context;
+	unsigned int worker_max; /**< threads of a queue; 0: VHOST_WORKERS; 1 keeps requests in their order */
+	/**
+	 * A queue whose requests wait for something from elsewhere: a descriptor that is readable when one can be
+	 * served, or -1. May be NULL.
+	 */
+	int (*source)(void *context, unsigned int queue);
 };
 
 struct vhost_device;
@@ -86,6 +92,12 @@ void vhost_line_stop(struct vhost_line *line);
  * protocol.
  */
 int vhost_serve(int socket, const struct vhost_kind *kind);
+
+/** Opens a listening socket at @path, for this user only. Returns it or a negative errno. */
+int vhost_open(const char *path);
+
+/** Serves one front-end after another on a listening socket until @stop_fd becomes readable. Returns 0 or -errno. */
+int vhost_accept(int listener, const struct vhost_kind *kind, int stop_fd);
 
 /**
  * Listens at @path and serves one front-end after another until @stop_fd becomes readable.

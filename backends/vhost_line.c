@@ -30,11 +30,31 @@ static void wait_for_kick(const struct vhost_line *line)
 		return;
 }
 
+/** Waits until what the queue's requests wait for is there, or for the end. With the lock, which it gives up. */
+static void wait_for_source(struct vhost_line *line)
+{
+	const struct vhost_kind *kind = line->device->kind;
+	int source = kind->source ? kind->source(kind->context, (unsigned int)(line - line->device->lines)) : -1;
+	struct pollfd fds[2] = {{.fd = source, .events = POLLIN}, {.fd = line->stop, .events = POLLIN}};
+
+	if (source < 0)
+		return;
+	pthread_mutex_unlock(&line->lock);
+	while (poll(fds, 2, -1) < 0 && errno == EINTR)
+		;
+	pthread_mutex_lock(&line->lock);
+}
+
 /** Gets a request. With the lock held. False at the end. */
 static bool take(struct vhost_line *line, struct vhost_request *request)
 {
 	while (line->running) {
-		int got = vhost_queue_pop(&line->queue, &line->device->memory, request);
+		int got;
+
+		wait_for_source(line);
+		if (!line->running)
+			break;
+		got = vhost_queue_pop(&line->queue, &line->device->memory, request);
 
 		if (got > 0) {
 			pthread_cond_signal(&line->more);
@@ -104,7 +124,7 @@ int vhost_line_start(struct vhost_line *line)
 	line->running = true;
 	line->polling = false;
 	/* What came before the first notification is looked at as well. */
-	while (line->worker_count < VHOST_WORKERS) {
+	while (line->worker_count < (device->kind->worker_max ? device->kind->worker_max : VHOST_WORKERS)) {
 		error = pthread_create(&line->workers[line->worker_count], NULL, work, line);
 		if (error)
 			break;

@@ -104,7 +104,7 @@ int vhost_serve(int socket, const struct vhost_kind *kind)
 	return result;
 }
 
-static int open_listener(const char *path)
+int vhost_open(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct stat status;
@@ -168,24 +168,20 @@ static int serve_guarded(int socket, const struct vhost_kind *kind, int stop_fd)
 	return result;
 }
 
-int vhost_listen(const char *path, const struct vhost_kind *kind, int stop_fd)
+int vhost_accept(int listener, const struct vhost_kind *kind, int stop_fd)
 {
-	int listener = open_listener(path), error = 0;
 	struct pollfd fds[2] = {{.fd = listener, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
 
-	if (listener < 0)
-		return listener;
-	while (!error) {
+	for (;;) {
 		int connection;
 
 		if (poll(fds, 2, -1) < 0) {
 			if (errno == EINTR)
 				continue;
-			error = -errno;
-			break;
+			return -errno;
 		}
 		if (fds[1].revents)
-			break;
+			return 0;
 		connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (connection < 0)
 			continue;
@@ -193,6 +189,15 @@ int vhost_listen(const char *path, const struct vhost_kind *kind, int stop_fd)
 		(void)serve_guarded(connection, kind, stop_fd);
 		close(connection);
 	}
+}
+
+int vhost_listen(const char *path, const struct vhost_kind *kind, int stop_fd)
+{
+	int listener = vhost_open(path), error;
+
+	if (listener < 0)
+		return listener;
+	error = vhost_accept(listener, kind, stop_fd);
 	close(listener);
 	unlink(path);
 	return error;

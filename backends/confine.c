@@ -1,0 +1,100 @@
+/*
+ * Rights of a small backend; see confine.h. Deny by default: any other system call ends the process.
+ */
+#include "confine.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static const int allowed[] = {
+	/* front-ends, rings, and what is served */
+	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(recvmsg), SCMP_SYS(recvfrom),
+	SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(accept4), SCMP_SYS(accept), SCMP_SYS(shutdown), SCMP_SYS(close),
+	SCMP_SYS(eventfd2), SCMP_SYS(pipe2), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(getrandom),
+	SCMP_SYS(memfd_create), SCMP_SYS(ftruncate), SCMP_SYS(fcntl), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
+	SCMP_SYS(lseek),
+	/* threads and memory */
+	SCMP_SYS(futex), SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(mmap),
+	SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(exit),
+	SCMP_SYS(exit_group), SCMP_SYS(sched_yield), SCMP_SYS(gettid), SCMP_SYS(getpid), SCMP_SYS(tgkill),
+	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
+	SCMP_SYS(clock_gettime), SCMP_SYS(sched_getaffinity),
+};
+
+static const char *program;
+
+/** A front-end that cuts its memory file short makes every access to it a SIGBUS: this device ends, no other. */
+static void on_bus_error(int signal)
+{
+	static const char text[] = ": the guest's memory was taken away under a request; this device ends\n";
+
+	(void)signal;
+	if (write(2, program, strlen(program)) < 0 || write(2, text, sizeof(text) - 1) < 0)
+		_exit(1);
+	_exit(1);
+}
+
+int confine_signals(const char *name)
+{
+	sigset_t set;
+
+	program = name;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -1;
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGBUS, on_bus_error);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int become(const char *user)
+{
+	const struct passwd *entry;
+
+	errno = 0;
+	entry = getpwnam(user);
+	if (!entry)
+		return errno ? -errno : -ENOENT;
+	if (setgroups(0, NULL) || setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) ||
+	    setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid))
+		return -errno;
+	return 0;
+}
+
+static int filter_calls(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int error = filter ? 0 : -ENOMEM;
+
+	for (unsigned int i = 0; !error && i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+	if (!error)
+		error = seccomp_load(filter);
+	seccomp_release(filter);
+	return error;
+}
+
+int confine_enter(const char *user, const char **what)
+{
+	int error = 0;
+
+	*what = "becoming its user";
+	if (user)
+		error = become(user);
+	if (error)
+		return error;
+	*what = "giving up rights";
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0))
+		return -errno;
+	*what = "filtering system calls";
+	return filter_calls();
+}
