@@ -22,6 +22,7 @@
 #include "disk_reader.h"
 #include "disk_transfer.h"
 #include "durable_file.h"
+#include "file_restore.h"
 #include "trust/strict_json.h"
 #include "user_disk.h"
 #include "user_disk_fetch.h"
@@ -381,6 +382,28 @@ out:
 	return result;
 }
 
+/** Brings one file of a backup. */
+static int bring_file(struct agent *agent, const struct agent_disk_row *row, uint64_t number,
+		      const char *path, int file)
+{
+	unsigned char key[32];
+	struct user_disk disk;
+	char *envelope = NULL;
+	int result = release_key(agent, row, key);
+
+	if (result == 0)
+		result = disk_transfer_manifest(agent, row->disk, number, &envelope);
+	if (result == 0)
+		result = user_disk_open(agent, row->guest, key, &disk);
+	if (result == 0) {
+		result = file_restore(agent, &disk, row->disk, envelope, path, file);
+		user_disk_close(&disk);
+	}
+	sodium_memzero(key, sizeof(key));
+	free(envelope);
+	return result;
+}
+
 /** The restored layer and the guest's change places in one step; the old one is removed then. */
 static int swap_layers(struct agent *agent, const char *folder)
 {
@@ -484,6 +507,8 @@ int agent_backup_restore(struct agent *agent, const struct agent_restore *restor
 		result = have_key(agent, &row, restore->phrase);
 	if (result != 0)
 		return result;
+	if (restore->path)
+		return bring_file(agent, &row, number, restore->path, restore->file);
 	return restore->into ? bring(agent, &row, number, NULL, restore->into, version)
 			     : bring_and_replace(agent, &row, number, epoch);
 }

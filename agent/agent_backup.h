@@ -25,6 +25,8 @@ struct agent_restore {
 	const char *phrase; /* NULL: the vault has the key already */
 	const char *
 	    into; /* NULL: replaces the guest's disk, and this PC becomes its writer; else a file */
+	const char *path; /* NULL: the whole disk; else this file in it, written to `file` */
+	int file;
 };
 
 int agent_backup_restore(struct agent *agent, const struct agent_restore *restore);

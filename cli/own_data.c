@@ -7,6 +7,8 @@
 #include "guest.h"
 #include "output.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +70,10 @@ static int run_restore(const struct cli_context *context)
 	       *result = NULL;
 	uint64_t number = 0;
 	char *phrase = NULL;
-	int status = cli_number(context, "number", 1, INT32_MAX, &number);
+	int file = -1, status = cli_number(context, "number", 1, INT32_MAX, &number);
+
+	if (status == CLI_OK && cli_value(context, "file") && !cli_value(context, "into"))
+		status = cli_usage(context, "--file needs --into FILE: where to write it");
 
 	if (status == CLI_OK && cli_switch(context, "phrase")) {
 		phrase = read_phrase(context);
@@ -86,7 +91,24 @@ static int run_restore(const struct cli_context *context)
 		json_object_set_new(request, "disk", json_string(cli_value(context, "disk")));
 	if (cli_value(context, "into"))
 		json_object_set_new(request, "into", json_string(cli_value(context, "into")));
-	status = agent_link_call(context, request, -1, &result);
+	if (cli_value(context, "file")) {
+		json_object_set_new(request, "path", json_string(cli_value(context, "file")));
+		json_object_del(request, "into");
+		file = open(cli_value(context, "into"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (file < 0) {
+			json_decref(request);
+			request = NULL;
+			status = cli_fail(context, "%s: %s", cli_value(context, "into"),
+					  errno == EEXIST ? "is there already; choose another name"
+							  : strerror(errno));
+		}
+	}
+	if (status == CLI_OK)
+		status = agent_link_call(context, request, file, &result);
+	if (file >= 0 && close(file) != 0 && status == CLI_OK)
+		status = cli_fail(context, "%s: %s", cli_value(context, "into"), strerror(errno));
+	if (file >= 0 && status != CLI_OK)
+		unlink(cli_value(context, "into"));
 	if (phrase)
 		explicit_bzero(phrase, strlen(phrase));
 	free(phrase);
@@ -125,6 +147,7 @@ static const struct cli_option restore_options[] = {
     {"phrase", NULL, "read a recovery phrase from standard input: this PC does not have the key", 0,
      false},
     {"disk", "NAME", "another disk of yours than this guest's own", 0, false},
+    {"file", "PATH", "only this file of the disk, from its / on; with --into", 0, false},
     {"into", "FILE", "write it to a file and leave the guest's disk as it is", 0, false},
     AGENT_LINK_OPTIONS,
     {0}};

@@ -109,6 +109,60 @@ def guest_agent_freezes_the_guest_for_the_moment_of_a_backup(directory, keep):
     assert pc.guests()["work"]["backup_label"] == "crash-consistent", pc.guests()
 
 
+def file_system(directory, bulk):
+    """An ext4 file system as a guest would make it on its user disk: a letter, a link to it, and much else."""
+    tree, image = os.path.join(directory, "tree"), os.path.join(directory, "home.img")
+    os.makedirs(os.path.join(tree, "alice", "letters"))
+    for name, content in (("alice/letters/one.txt", b"Dear Bob,\n" * 1000), ("alice/bulk", bulk)):
+        with open(os.path.join(tree, name), "wb") as file:
+            file.write(content)
+    os.symlink("letters/one.txt", os.path.join(tree, "alice", "latest"))
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    run("/sbin/mke2fs", "-q", "-t", "ext4", "-d", tree, image)
+    with open(image, "rb") as file:
+        return file.read()
+
+
+def one_file_comes_out_of_a_backup_without_the_rest(directory, keep):
+    company, pc = assigned(directory, keep)
+    image = file_system(directory, os.urandom(24 << 20))
+    pc.start("work")
+    pc.write("work", [(at, image[at:at + (1 << 20)]) for at in range(0, len(image), 1 << 20)
+                      if any(image[at:at + (1 << 20)])])
+    pc.command("backup", "run", "work")
+    phrase = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", pc.command("key", "phrase", "work"), re.M).group(1)
+
+    second = PC(directory, "pc-2", tpm=True)
+    keep(second)
+    second.enrol(company, "alice")
+    wait_for("the guest's arrival", lambda: second.guests().get("work", {}).get("release") == 1)
+    out = os.path.join(directory, "letter")
+    second.command("backup", "restore", "work", "--file", "/alice/latest", "--into", out, "--phrase",
+                   stdin=phrase + "\n")
+    with open(out, "rb") as file:
+        assert file.read() == b"Dear Bob,\n" * 1000
+    store = os.path.join(second.data, "guests", "work", "backup")
+    moved = sum(os.stat(os.path.join(place, name)).st_blocks * 512 for place, _, names in os.walk(store)
+                for name in names if name.endswith((".pack", ".part")))
+    print(f"# {moved:,} bytes of packs are here for one letter out of {len(image):,}")
+    assert moved < 4 << 20, moved
+    for path, reason in (("/alice/nothing", "no such file"), ("/alice", "no file with content"), ("/..//etc", "no such file")):
+        status, text = second.command("backup", "restore", "work", "--file", path, "--into", out + "2", ok=False)
+        assert status == 1 and reason in text and not os.path.exists(out + "2"), text
+
+    # A file system that was made to harm whoever reads it harms nobody: it is refused, and the agent goes on.
+    hostile = bytearray(image)
+    for at in range(1024 + 256, 40 << 12):
+        hostile[at] ^= 0x5a if at % 7 == 0 else 0
+    pc.write("work", [(0, bytes(hostile[:1 << 20]))])
+    pc.command("backup", "run", "work")
+    status, text = pc.command("backup", "restore", "work", "--file", "/alice/latest", "--into", out + "3", ok=False)
+    assert status == 1 and not os.path.exists(out + "3"), text
+    print(f"# {text.strip().splitlines()[-1]}")
+    assert pc.guests()["work"]["state"] == "running"
+
+
 def server_killed_in_the_middle_costs_nothing(directory, keep):
     company, pc = assigned(directory, keep)
     content = os.urandom(24 << 20)
@@ -249,7 +303,7 @@ def full_disk_is_said_and_nothing_is_lost(directory, keep):
 if __name__ == "__main__":
     tell([version_two_arrives_and_one_step_goes_back_and_forth,
           data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing,
-          guest_agent_freezes_the_guest_for_the_moment_of_a_backup,
+          guest_agent_freezes_the_guest_for_the_moment_of_a_backup, one_file_comes_out_of_a_backup_without_the_rest,
           server_killed_in_the_middle_costs_nothing, transfers_survive_a_line_that_breaks_again_and_again,
           company_sees_no_difference_with_a_personal_guest,
           own_guest_moves_to_another_pc_in_one_encrypted_file, full_disk_is_said_and_nothing_is_lost])
