@@ -75,3 +75,9 @@ def bulkhead(output, program, kernel, initrd, command_line, settings):
     return _write(output, add_sections(_read(program), [
         (".bhconf", configuration.encode()), (".cmdline", command_line.encode()), (".linux", _read(kernel)),
         (".initrd", _read(initrd))]))
+
+
+def bulkhead_with_unified(output, program, unified, settings):
+    """The same around a unified kernel image (a file), which brings its initrd and command line with it."""
+    configuration = "".join(f"{key}={value}\n" for key, value in settings.items())
+    return _write(output, add_sections(_read(program), [(".bhconf", configuration.encode()), (".uki", _read(unified))]))

@@ -55,9 +55,13 @@ class Victim:
         self.target_page = None
 
     def __enter__(self):
-        self.pc.start()
-        self.pc.wait(r"#BH# up ")
-        self.pc.wait(r"#BH# agent")
+        try:
+            self.pc.start()
+            self.pc.wait(r"#BH# up ")
+            self.pc.wait(r"#BH# agent")
+        except machine.MachineError:
+            self.pc.stop()
+            raise
         return self
 
     def __exit__(self, *failure):

@@ -26,6 +26,7 @@ class Boot:
     esp     more files for the EFI system partition: "kernel", "initrd" stand for the quick system's
     files   a function that returns more files for the initrd, {path inside: file}
     modules more kernel modules
+    in_turns ./check runs only some of these, in turns
     until   a line of the serial port that is this boot's end, instead of Linux powering off
     buttons see session.py
     """
@@ -44,6 +45,7 @@ class Boot:
     series: str = "6.1"
     files: object = None
     modules: tuple = ()
+    in_turns: bool = False
 
 
 def stays_bare(session, _pc):
@@ -97,6 +99,7 @@ def all_processors_stop(_session, pc):
     return f"the serial port went on: {found.group(1)[:80]}" if found and found.group(1).strip() else ""
 
 
+SHARE = 3  # of the rows in turns
 UNDER = [runs_under_bulkhead, no_panic, guests_memory_is_cleared_first]
 SHARED = ["all_processors_online", "devices_work", "virtualization_is_not_offered", "hypercall_from_cpl3_is_refused",
           "hypervisor_memory_reads_zeros_and_cannot_be_written", "status_names_what_is_unprotected",
@@ -113,17 +116,17 @@ BOOTS = [
     Boot("without-iommu", "uefi", ["all_processors_online", "devices_work", "status_names_what_is_unprotected"],
          pc={"iommu": None}, checks=[*UNDER, dma_is_reported_open]),
     Boot("intel-iommu", "uefi", ["all_processors_online", "devices_work", "status_names_what_is_unprotected"],
-         pc={"iommu": "intel"}, checks=[*UNDER, dma_is_reported_open]),
+         pc={"iommu": "intel"}, checks=[*UNDER, dma_is_reported_open], in_turns=True),
     Boot("kexec", "uefi", ["bulkhead_is_still_beneath"], first=["kexec"], checks=UNDER,
-         esp={"kexec/vmlinuz": "kernel", "kexec/initrd": "initrd"}),
-    Boot("reset", "uefi", ["all_processors_online"], after="reboot", checks=UNDER),
+         esp={"kexec/vmlinuz": "kernel", "kexec/initrd": "initrd"}, in_turns=True),
+    Boot("reset", "uefi", ["all_processors_online"], after="reboot", checks=UNDER, in_turns=True),
     Boot("multiboot", "multiboot", ["all_processors_online", "devices_work", "log_is_readable"], pc={"cpus": 1},
-         checks=UNDER),
+         checks=UNDER, in_turns=True),
     Boot("panic", "uefi", first=["provoke_panic"], until="the machine has stopped",
          buttons={"break_hypervisor": break_hypervisor}, pc={"debugger": True},
-         checks=[panic_names_reason_registers_and_build, all_processors_stop]),
+         checks=[panic_names_reason_registers_and_build, all_processors_stop], in_turns=True),
     Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable", "guest_runs_by_the_kvm_api"], series="6.12",
-         checks=UNDER),
+         checks=UNDER, in_turns=True),
     Boot("guests-by-hypercall", "uefi",
          ["guest_keeps_its_secret", "spinning_guest_is_interrupted", "guests_come_and_go",
           "guest_has_interrupts_timers_and_a_second_processor"], checks=UNDER),

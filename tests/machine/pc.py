@@ -91,7 +91,7 @@ class Pc:
     cpus         processors; `icount` needs 1 (Linux stalls in processor bring-up otherwise)
     iommu        "amd", "intel" or None
     tpm          a fresh software TPM, answered by swtpm
-    secure_boot  OVMF with keys enrolled: only what is signed with image/keys' db key starts
+    variables    firmware's variable store to start with, for instance with keys enrolled (keys.py)
     icount       QEMU's -icount value: one instruction is one virtual nanosecond, two runs are equal
     scratch_mib  size of an empty NVMe disk for tests that write, after the one that boots (0: none)
     null_disk    an NVMe disk after those that keeps nothing and answers in no time
@@ -102,11 +102,11 @@ class Pc:
     extra        more QEMU arguments
     """
 
-    def __init__(self, name, boot, *, cpus=2, memory_mib=2048, iommu="amd", tpm=False, secure_boot=False,
+    def __init__(self, name, boot, *, cpus=2, memory_mib=2048, iommu="amd", tpm=False, variables=None,
                  icount=None, scratch_mib=64, null_disk=False, reboots=False, network=True, cpu="EPYC,+svm", smm=False,
                  debugger=False, forwards=None, extra=()):
         self.name, self.boot, self.cpus, self.memory_mib = name, boot, cpus, memory_mib
-        self.iommu, self.tpm, self.secure_boot, self.icount = iommu, tpm, secure_boot, icount
+        self.iommu, self.tpm, self.variables, self.icount = iommu, tpm, variables, icount
         self.scratch_mib, self.null_disk, self.reboots = scratch_mib, null_disk, reboots
         self.network, self.cpu, self.smm, self.debugger = network, cpu, smm, debugger
         self.forwards = forwards or {}
@@ -300,9 +300,8 @@ class Pc:
             return command + (["-initrd", self.boot.initrd] if self.boot.initrd else [])
         owned = isinstance(self.boot, Owned)
         variables = self.boot.variables if owned else os.path.join(self.folder, "vars.fd")
-        keys = "OVMF_VARS_4M.snakeoil.fd" if self.secure_boot else "OVMF_VARS_4M.fd"
         if not (owned and os.path.exists(variables)):
-            shutil.copyfile(os.path.join(OVMF, keys), variables)
+            shutil.copyfile(self.variables or os.path.join(OVMF, "OVMF_VARS_4M.fd"), variables)
         command = ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF}/OVMF_CODE_4M.fd",
                    "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
         if isinstance(self.boot, DiskImage):

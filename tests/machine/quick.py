@@ -37,11 +37,12 @@ def our_modules(series="6.1"):
                            text=True).stdout.strip() for folder in ("driver", "tests/machine/ring0")]
 
 
-def initrd(path, *, series="6.1", extra=None, modules=()):
-    """Writes the quick system's initrd. `extra`: {path inside: file}; `modules`: more of the kernel's modules."""
+def initrd(path, *, series="6.1", extra=None, modules=(), ours=None):
+    """Writes the quick system's initrd. `extra`: {path inside: file}; `modules`: more of the kernel's modules; `ours`:
+    our modules' files, if not as they were built."""
     tree = ramdisk.Initrd()
     tree.busybox()
-    tree.modules(kernel_folder(series), [*MODULES, *modules], extra=our_modules(series))
+    tree.modules(kernel_folder(series), [*MODULES, *modules], extra=ours or our_modules(series))
     tree.file("init", os.path.join(INSIDE, "init"))
     for case in sorted(glob.glob(os.path.join(INSIDE, "cases", "*"))):
         tree.file(f"cases/{os.path.basename(case)}", case, 0o755)

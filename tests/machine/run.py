@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Runs boots of suite machine and prints TAP. Usage: tests/machine/run.py BOOT...   (--list prints all names)"""
+"""Runs boots of suite machine and prints TAP. Usage: tests/machine/run.py BOOT...   (--list prints all names)
+
+With --in-turns, rows that take turns (share.py) are skipped when it is not theirs."""
 import os
 import sys
 
@@ -7,6 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import boots  # noqa: E402
 import pc as machine  # noqa: E402
 import quick  # noqa: E402
+import share  # noqa: E402
 import session as sessions  # noqa: E402
 
 
@@ -51,13 +54,20 @@ def main():
     if sys.argv[1:] == ["--list"]:
         print("\n".join(rows))
         return 0
-    unknown = [name for name in sys.argv[1:] if name not in rows]
-    if unknown or not sys.argv[1:]:
+    names = [name for name in sys.argv[1:] if name != "--in-turns"]
+    unknown = [name for name in names if name not in rows]
+    if unknown or not names:
         print(f"run.py: no boot '{' '.join(unknown)}'; there are: {' '.join(rows)}", file=sys.stderr)
         return 2
     tap = sessions.Tap()
-    for name in sys.argv[1:]:
-        run(rows[name], tap)
+    # Named by Meson, a row that takes turns runs only on its own.
+    in_turns = [boot.name for boot in boots.BOOTS if boot.in_turns]
+    chosen = share.of(in_turns, boots.SHARE) if "--in-turns" in sys.argv else in_turns
+    for name in names:
+        if rows[name].in_turns and name not in chosen:
+            tap.report("skip", name, "not this turn's; CHECK_TURN=all runs every row")
+        else:
+            run(rows[name], tap)
     return tap.end()
 
 

@@ -4,6 +4,7 @@
  */
 #include "linux.h"
 
+#define PARAMS_RSDP	  0x070u
 #define PARAMS_E820_COUNT 0x1e8u
 #define PARAMS_HEADER	  0x1f1u
 #define PARAMS_E820	  0x2d0u
@@ -55,7 +56,7 @@ static bool is_in_ram(const struct boot_region *regions, uint32_t count, uint64_
 
 const char *linux_prepare(const struct multiboot_module *kernel, const struct multiboot_module *initrd,
 			  const struct boot_region *regions, uint32_t region_count,
-			  struct linux_kernel *result)
+			  uint64_t rsdp, struct linux_kernel *result)
 {
 	const uint8_t *image = (const uint8_t *)kernel->base;
 	uint64_t size = kernel->end - kernel->base, place = kernel->end, setup, align;
@@ -75,6 +76,7 @@ const char *linux_prepare(const struct multiboot_module *kernel, const struct mu
 	__builtin_memcpy((void *)place, image + setup, size - setup);
 	__builtin_memcpy(params + PARAMS_HEADER, image + PARAMS_HEADER,
 			 MAGIC_OFFSET + field(image, HEADER_END, 1) - PARAMS_HEADER);
+	set_field(PARAMS_RSDP, rsdp, 8);
 	set_field(LOADER_TYPE, 0xff, 1);
 	set_field(COMMAND_LINE, (uint64_t)kernel->text, 4);
 	if (initrd) {

@@ -16,11 +16,11 @@ struct linux_kernel {
 /**
  * Puts a bzImage in place behind the modules and fills its boot parameters.
  * @kernel: module 0, its text the command line; @initrd: module 1, or NULL
- * @regions: the memory the kernel is told of
+ * @regions: the memory the kernel is told of; @rsdp: address of ACPI's root pointer, 0: to be searched for
  * Returns NULL, or what is wrong.
  */
 const char *linux_prepare(const struct multiboot_module *kernel, const struct multiboot_module *initrd,
 			  const struct boot_region *regions, uint32_t region_count,
-			  struct linux_kernel *result);
+			  uint64_t rsdp, struct linux_kernel *result);
 
 #endif

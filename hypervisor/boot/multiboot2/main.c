@@ -23,6 +23,12 @@ extern const uint8_t hypervisor_file[], hypervisor_file_end[];
 void loader_main(uint32_t magic, uint32_t info);
 __attribute__((noreturn)) void kernel_jump(uint64_t entry, void *boot_params);
 
+#define PAGE_BYTES   4096u
+#define RSDP_BYTES   36u /* ACPI 2.0 and later; older ones have 20 */
+
+/* A page of its own, which the kernel is told to leave alone: the loader's copy may lie anywhere. */
+static uint8_t rsdp_page[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
+
 static struct multiboot multiboot;
 static struct boot_info info;
 static struct boot_config config;
@@ -95,26 +101,37 @@ static void reserve(struct boot_region *regions, uint32_t *count, uint64_t base,
 	}
 }
 
+/* The highest place in low RAM below what the chipset may cover. Firmware may have cut RAM into many pieces. */
 static void find_own_place(void)
 {
-	uint64_t ram = 0, end = 0, base = 0;
+	uint64_t ram = 0, limit = 0;
 
 	for (uint32_t i = 0; i < info.region_count; i++) {
 		const struct boot_region *region = &info.regions[i];
+		uint64_t end = region->base + region->size_bytes;
 
 		if (region->kind != BOOT_MEMORY_RAM)
 			continue;
 		ram += region->size_bytes;
-		if (region->base + region->size_bytes <= LOW_MEMORY &&
-		    region->base + region->size_bytes > end) {
-			base = region->base;
-			end = region->base + region->size_bytes;
-		}
+		if (end <= LOW_MEMORY && end > limit)
+			limit = end;
 	}
 	info.own_bytes = boot_own_bytes(ram, info.processor_count);
-	if (end < base + TOP_CLEARANCE + info.own_bytes + LARGE_PAGE)
+	limit = limit > TOP_CLEARANCE ? limit - TOP_CLEARANCE : 0;
+	for (uint32_t i = 0; i < info.region_count; i++) {
+		const struct boot_region *region = &info.regions[i];
+		uint64_t end = region->base + region->size_bytes, at;
+
+		if (end > limit)
+			end = limit;
+		if (region->kind != BOOT_MEMORY_RAM || end < info.own_bytes + LARGE_PAGE)
+			continue;
+		at = (end - info.own_bytes) & ~(LARGE_PAGE - 1);
+		if (at >= region->base && at > info.own_base)
+			info.own_base = at;
+	}
+	if (info.own_base == 0)
 		stop(boot_result_text(BOOT_TOO_LITTLE_MEMORY));
-	info.own_base = (end - TOP_CLEARANCE - info.own_bytes) & ~(LARGE_PAGE - 1);
 }
 
 static void launch(void)
@@ -151,13 +168,18 @@ void loader_main(uint32_t magic, uint32_t address)
 	info.region_count = multiboot.region_count;
 	__builtin_memcpy(info.regions, regions, sizeof(info.regions));
 	info.smm_stub = SMM_STUB;
+	if (multiboot.rsdp) {
+		__builtin_memcpy(rsdp_page, multiboot.rsdp, RSDP_BYTES);
+		info.rsdp = (uint64_t)rsdp_page;
+		reserve(regions, &multiboot.region_count, info.rsdp, PAGE_BYTES);
+	}
 	find_own_place();
 	/* A bare kernel gets the same memory, so that both do the same work. */
 	reserve(regions, &multiboot.region_count, info.own_base, info.own_bytes);
 	reserve(regions, &multiboot.region_count, SMM_STUB, SMM_STUB_BYTES);
 	error = linux_prepare(&multiboot.modules[0],
 			      multiboot.module_count > 1 ? &multiboot.modules[1] : NULL, regions,
-			      multiboot.region_count, &kernel);
+			      multiboot.region_count, info.rsdp, &kernel);
 	if (error)
 		stop(error);
 	if (!is_bare)

@@ -117,6 +117,9 @@ static void read2(uint64_t info, struct multiboot *result)
 			add_module(result, module->base, module->end, module->text);
 		if (tag->type == 6)
 			read_map2((const void *)tag, result);
+		/* ACPI's root, old and new: where there is no BIOS, nobody finds it by searching. */
+		if (tag->type == 15 || (tag->type == 14 && !result->rsdp))
+			result->rsdp = tag + 1;
 		i += (tag->size_bytes + 7) & ~7u;
 	}
 }

@@ -20,6 +20,7 @@ struct multiboot_module {
 
 struct multiboot {
 	const char *command_line; /* ours; never NULL */
+	const void *rsdp; /* ACPI's root pointer, if the loader hands one over */
 	struct multiboot_module modules[MULTIBOOT_MAX_MODULES];
 	uint32_t module_count;
 	uint32_t region_count;
