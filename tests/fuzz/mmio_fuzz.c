@@ -40,6 +40,8 @@ struct input {
 	uint8_t mode, is_write;
 };
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const enum mmio_mode modes[] = { MMIO_CODE_16, MMIO_CODE_32, MMIO_CODE_64, MMIO_CODE_64 };

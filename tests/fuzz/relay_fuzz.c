@@ -15,6 +15,8 @@ static struct memory guest = { guest_bytes, 0, sizeof(guest_bytes) };
 static struct memory area = { area_bytes, 0, sizeof(area_bytes) };
 static struct relay_queue relay;
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct virtqueue queue;

@@ -27,8 +27,9 @@ import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 CORE = os.path.join(ROOT, "hypervisor", "core")
+PLATFORM = os.path.join(ROOT, "hypervisor", "platform")  # what the core calls; not mutated
 TESTS = os.path.join(ROOT, "tests", "unit", "hypervisor")
-FLAGS = ["-std=gnu11", "-O1", "-g0", "-w", "-I" + CORE, "-I" + os.path.join(ROOT, "include"), "-I" + TESTS]
+FLAGS = ["-std=gnu11", "-O1", "-g0", "-w", "-I" + CORE, "-I" + PLATFORM, "-I" + os.path.join(ROOT, "include"), "-I" + TESTS]
 LIMIT_SECONDS = 30
 
 CALLS = {
@@ -39,7 +40,8 @@ CALLS = {
 }
 
 # Test programs; the model test comes last, being the slowest.
-PROGRAMS = ("core_test", "core_guest_test", "core_start_test", "core_report_test")
+PROGRAMS = ("core_test", "core_guest_test", "core_start_test", "core_platform_test",
+            "core_report_test")
 MODEL = ("core_model", "core_model_guests", "core_model_pages", "core_model_test")
 
 # (file, source just before the mutated condition, reason)
@@ -117,7 +119,8 @@ def compile_object(source, output):
 
 def build_rest(directory):
     """Compiles everything once; a mutant replaces one object."""
-    names = [os.path.join(CORE, name) for name in sorted(os.listdir(CORE)) if name.endswith(".c")]
+    names = [os.path.join(folder, name) for folder in (CORE, PLATFORM) for name in sorted(os.listdir(folder))
+             if name.endswith(".c")]
     names += [os.path.join(TESTS, name + ".c") for name in ("fake_arch", *MODEL, *PROGRAMS)]
     objects = {}
     for name in names:
@@ -132,7 +135,7 @@ def run_tests(objects, directory, label, steps):
     def of(name):
         return objects[os.path.join(TESTS, name + ".c")]
 
-    shared = [path for name, path in objects.items() if name.startswith(CORE)] + [of("fake_arch")]
+    shared = [path for name, path in objects.items() if name.startswith((CORE, PLATFORM))] + [of("fake_arch")]
     programs = [(shared + [of(name)], []) for name in PROGRAMS]
     programs.append((shared + [of(name) for name in MODEL], [str(steps)]))
     for number, (parts, arguments) in enumerate(programs):
