@@ -59,6 +59,11 @@ static const struct cli_option diff_options[] = {
 	{0},
 };
 
+static const struct cli_option mount_options[] = {
+	IMAGE_STORE_OPTIONS,
+	{0},
+};
+
 const struct cli_command image_commands[] = {
 	{
 		.name = "image inspect",
@@ -142,6 +147,19 @@ const struct cli_command image_commands[] = {
 		.arguments_min = 2,
 		.arguments_max = 2,
 		.run = image_diff_run,
+	},
+	{
+		.name = "image mount",
+		.arguments = "VERSION FOLDER",
+		.summary = "show a version's disk and partitions as read-only files",
+		.description = "FOLDER holds disk.raw and a partition-N.raw for each partition until it is unmounted or the\n"
+			       "command is interrupted. Every block is checked. The kernel never reads the file systems in\n"
+			       "them; to look into ext4, let a program do it: fuse2fs -o ro,fakeroot partition-1.raw DIR.",
+		.example = "bulkhead image mount 'work 7' view -s store -d work.family",
+		.options = mount_options,
+		.arguments_min = 2,
+		.arguments_max = 2,
+		.run = image_mount_run,
 	},
 	{0},
 };

@@ -14,5 +14,6 @@ int store_publish_run(const struct cli_context *context);
 int store_list_run(const struct cli_context *context);
 int image_prepare_run(const struct cli_context *context);
 int image_diff_run(const struct cli_context *context);
+int image_mount_run(const struct cli_context *context);
 
 #endif
