@@ -19,6 +19,7 @@
 #include "agent_log.h"
 #include "agent_personal.h"
 #include "agent_work.h"
+#include "appliances.h"
 #include "arrival.h"
 #include "durable_file.h"
 #include "trust/strict_json.h"
@@ -231,6 +232,27 @@ static int work_backup(struct request *request)
 	return take_error(request, agent_backup_run(request->agent, guest));
 }
 
+static int work_catalogue(struct request *request)
+{
+	if (request->agent->config.personal)
+		return wrong(request, -EPERM, "your own agent has no company that offers anything");
+	return take_error(request, appliances_list(request->agent, &request->result));
+}
+
+static int work_take(struct request *request)
+{
+	const char *guest;
+	int result = guest_of(request, &guest);
+
+	if (result != 0)
+		return result;
+	if (request->agent->config.personal)
+		return wrong(request, -EPERM, "your own agent has no company that offers anything");
+	return take_error(request,
+			  appliances_take(request->agent, guest,
+					  !json_is_true(json_object_get(request->body, "back"))));
+}
+
 static int work_remove_version(struct request *request)
 {
 	const json_t *release = json_object_get(request->body, "release");
@@ -292,6 +314,7 @@ static const struct {
     {"enrol", AGENT_WORKING, work_enrol},	{"backup", AGENT_WORKING, work_backup},
     {"restore", AGENT_WORKING, work_restore},	{"copies", AGENT_WORKING, work_copies},
     {"personal", AGENT_WORKING, work_personal}, {"remove-version", AGENT_WORKING, work_remove_version},
+    {"catalogue", AGENT_WORKING, work_catalogue}, {"take", AGENT_WORKING, work_take},
 };
 
 static int do_work(void *context)

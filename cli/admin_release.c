@@ -183,6 +183,33 @@ static int trace_run(const struct cli_context *context)
 	return status;
 }
 
+static int offer(const struct cli_context *context, bool offered)
+{
+	const char *image = cli_argument(context, 0), *group = cli_value(context, "group");
+	char path[128];
+	json_t *body;
+
+	if (!admin_name(context, image))
+		return CLI_USAGE;
+	snprintf(path, sizeof(path), "/api/v1/images/%s/offer", image);
+	body = json_pack("{s:b}", "offered", offered);
+	if (group)
+		json_object_set_new(body, "group", json_string(group));
+	return admin_call(context, "POST", path, body,
+			  offered ? "offered; users may take it where policy says own_images"
+				  : "no longer offered; who has it keeps it");
+}
+
+static int offer_run(const struct cli_context *context)
+{
+	return offer(context, true);
+}
+
+static int withhold_run(const struct cli_context *context)
+{
+	return offer(context, false);
+}
+
 static int assign_run(const struct cli_context *context)
 {
 	static const char *const kinds[] = {"group", "user", "device"};
@@ -285,6 +312,10 @@ static const struct cli_option key_options[] = {
     OFFICER_PASSPHRASE,
     {0},
 };
+static const struct cli_option offer_options[] = {
+    {"group", "GROUP", "users in GROUP [everybody]", 'g', false},
+    {0},
+};
 static const struct cli_option assign_options[] = {
     {"group", "GROUP", "everybody in GROUP", 'g', false},
     {"user", "USER", "one user, on every device of theirs", 'u', false},
@@ -305,6 +336,12 @@ const struct cli_command admin_release_commands[] = {
      "bulkhead image stage work 2 deployed", NULL, 3, 3, stage_run},
     {"image withdraw", "IMAGE VERSION", "take a version back; devices return to the one before",
      NULL, NULL, NULL, 2, 2, withdraw_run},
+    {"image offer", "IMAGE", "let users take an image by themselves",
+     "It appears in `bulkhead guest catalogue` on their PCs. The policy field own_images has to "
+     "allow it, too.",
+     "bulkhead image offer cad --group engineering", offer_options, 1, 1, offer_run},
+    {"image withhold", "IMAGE", "stop offering an image", NULL, NULL, offer_options, 1, 1,
+     withhold_run},
     {"image trace", "IMAGE VERSION FILE", "give a version the boot trace in FILE",
      "PCs fetch what a boot trace names first. A PC of ring test records one by itself when it "
      "first starts a version; this command replaces it by one that `bulkhead-blk --record FILE` "

@@ -204,6 +204,42 @@ static int run_remove(const struct cli_context *context)
 	return simple(context, personal(context, "remove"), "removed");
 }
 
+static int run_catalogue(const struct cli_context *context)
+{
+	static const struct output_column columns[] = {{"image", "IMAGE", OUTPUT_TEXT},
+						       {"taken", "TAKEN", OUTPUT_TEXT},
+						       {"description", "DESCRIPTION", OUTPUT_TEXT}};
+	json_t *result, *row;
+	size_t i;
+	int status = call(context, json_pack("{s:s}", "call", "catalogue"), -1, &result);
+
+	if (status != CLI_OK)
+		return status;
+	if (cli_switch(context, "json")) {
+		output_json(result);
+	} else {
+		json_array_foreach(result, i, row) json_object_set_new(
+		    row, "taken",
+		    json_string(json_is_true(json_object_get(row, "taken")) ? "yes" : "no"));
+		output_table(result, columns, 3, "The company offers no images to you.");
+	}
+	json_decref(result);
+	return CLI_OK;
+}
+
+static int run_take(const struct cli_context *context)
+{
+	return simple(context, about(context, "take"), "taken; it arrives now");
+}
+
+static int run_give_back(const struct cli_context *context)
+{
+	json_t *request = about(context, "take");
+
+	json_object_set_new(request, "back", json_true());
+	return simple(context, request, "given back; your data in it is kept");
+}
+
 static int run_remove_version(const struct cli_context *context)
 {
 	json_t *request = about(context, "remove-version");
@@ -310,6 +346,13 @@ const struct cli_command guest_commands[] = {
      "Takes effect at the next start. The release given up is not taken again until a newer one is "
      "published.",
      NULL, link_options, 1, 1, run_revert},
+    {"guest catalogue", "", "list the images that the company lets you take", NULL, NULL,
+     shown_options, 0, 0, run_catalogue},
+    {"guest take", "IMAGE", "take an image that is offered to you",
+     "It arrives as a guest of its own, which starts as soon as it can.", "bulkhead guest take cad",
+     link_options, 1, 1, run_take},
+    {"guest give-back", "IMAGE", "give back an image that you took", NULL, NULL, link_options, 1, 1,
+     run_give_back},
     {"guest remove-version", "GUEST", "remove a release that is kept for going back",
      "Gives its space back. What runs, or would run next, is not removed. By itself a PC removes "
      "it when its time by policy is over.",

@@ -80,6 +80,11 @@ int images_unassign(struct request *request);
 int images_device_catalogue(struct request *request);
 int images_device_key(struct request *request);
 
+/* appliances.c */
+int appliances_offer(struct request *request);
+int appliances_list(struct request *request);
+int appliances_take(struct request *request);
+
 /* traces.c */
 int traces_put(struct request *request);
 int traces_device_put(struct request *request);

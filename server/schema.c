@@ -83,7 +83,11 @@ const char *const schema_additions[] = {
     /* 2: boot traces */
     "CREATE TABLE traces(image TEXT NOT NULL, release INTEGER NOT NULL, trace TEXT NOT NULL,"
     " PRIMARY KEY(image, release),"
-    " FOREIGN KEY(image, release) REFERENCES versions(image, release) ON DELETE CASCADE) STRICT;"};
+    " FOREIGN KEY(image, release) REFERENCES versions(image, release) ON DELETE CASCADE) STRICT;",
+    /* 3: images that users may take by themselves; no group: everybody */
+    "CREATE TABLE offers(image TEXT NOT NULL REFERENCES images(name) ON DELETE CASCADE,"
+    " group_name TEXT REFERENCES groups(name) ON DELETE CASCADE) STRICT;"
+    "CREATE UNIQUE INDEX offers_once ON offers(image, ifnull(group_name, ''));"};
 
 static_assert(sizeof(schema_additions) / sizeof(schema_additions[0]) == SCHEMA_VERSION - 1,
 	      "every version adds one text");

@@ -1,4 +1,5 @@
 """A guest's disks on a PC: served while they arrive, kept or dropped by policy, never in plain on the PC's disk."""
+import json
 import os
 import threading
 import time
@@ -216,6 +217,37 @@ def overlay_is_kept_or_dropped_as_policy_says(directory, keep):
     assert pc.read("work", 1 << 20, 10, "system") == b"system two"
 
 
+def user_takes_an_appliance_where_policy_allows_it(directory, keep):
+    company = company_with_image(directory, keep, b"system one")
+    company.admin("group", "add", "engineering")
+    company.publish("cad", "1", b"the appliance", SIZE)
+    company.admin("image", "offer", "cad", "--group", "engineering")
+    pc = PC(directory, "pc-1", tpm=True)
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+
+    def offered():
+        return json.loads(pc.command("guest", "catalogue", "--json"))
+    assert offered() == [], "it is offered to a group that alice is not in"
+    company.admin("group", "join", "engineering", "alice")
+    assert [(row["image"], row["taken"]) for row in offered()] == [("cad", False)]
+    status, text = pc.command("guest", "take", "cad", ok=False)
+    assert status == 1 and "policy" in text, text
+    company.admin("policy", "set", "own_images", "true", "--key", company.key("policy.key"))
+    wait_for("the policy", lambda: pc.command("guest", "take", "cad", ok=False)[0] == 0)
+    wait_for("the appliance", lambda: pc.guests().get("cad", {}).get("release") == 1)
+    pc.start("cad")
+    assert pc.read("cad", 1 << 20, 13, "system") == b"the appliance"
+    pc.end("cad")
+    status, text = pc.command("guest", "take", "work", ok=False)
+    assert status == 1 and "offered" in text, text
+    pc.command("guest", "give-back", "cad")
+    wait_for("its going", lambda: pc.guests()["cad"]["state"] == "unassigned")
+    status, text = pc.command("guest", "start", "cad", ok=False)
+    assert status == 1, text
+
+
 def plain_text_of_a_guest_is_nowhere_on_the_pc(directory, keep):
     marker = b"MARKER-" + os.urandom(16).hex().encode()
     company = company_with_image(directory, keep, b"system one")
@@ -278,5 +310,6 @@ def holds(path, marker):
 
 if __name__ == "__main__":
     tell([guest_runs_while_its_release_still_arrives, line_that_is_down_makes_a_guest_wait_and_not_fail,
-          whole_release_is_fetched_once_however_it_is_asked_for, version_is_fetched_in_the_order_in_which_a_test_pc_booted_it, overlay_is_kept_or_dropped_as_policy_says,
-          plain_text_of_a_guest_is_nowhere_on_the_pc])
+          whole_release_is_fetched_once_however_it_is_asked_for,
+          version_is_fetched_in_the_order_in_which_a_test_pc_booted_it, overlay_is_kept_or_dropped_as_policy_says,
+          user_takes_an_appliance_where_policy_allows_it, plain_text_of_a_guest_is_nowhere_on_the_pc])
