@@ -53,6 +53,25 @@ static const struct cli_option stored_options[] = {
 	{0},
 };
 
+static const struct cli_option check_options[] = {
+	{"store", "DIR", "folder of the store", 's', true},
+	{"repair", "STORE", "get what is damaged, and nothing else, from this other store", 0, false},
+	{"json", NULL, "print JSON", 'j', false},
+	{0},
+};
+
+static const struct cli_option rebuild_options[] = {
+	{"store", "DIR", "folder of the store", 's', true},
+	{"domain-key", "FILE", "key of the image family whose block index is rebuilt too", 'd', false},
+	{0},
+};
+
+static const struct cli_option collect_options[] = {
+	{"store", "DIR", "folder of the store", 's', true},
+	{"now", NULL, "also give back what is unused since just now, if nobody is publishing or fetching", 0, false},
+	{0},
+};
+
 static const struct cli_option diff_options[] = {
 	IMAGE_STORE_OPTIONS,
 	{"json", NULL, "print JSON", 'j', false},
@@ -135,6 +154,35 @@ const struct cli_command image_commands[] = {
 		.summary = "list the versions in a store",
 		.options = stored_options,
 		.run = store_list_run,
+	},
+	{
+		.name = "store check",
+		.arguments = "",
+		.summary = "read everything in a store and name what is damaged",
+		.description = "Compares every frame, table and manifest with its name. Fails if anything is damaged.",
+		.example = "bulkhead store check -s store --repair /mnt/copy",
+		.options = check_options,
+		.run = store_check_run,
+	},
+	{
+		.name = "store rebuild",
+		.arguments = "",
+		.summary = "make a store's catalogue again from its packs and signed versions",
+		.description = "For a store whose catalogue or block index is damaged or lost. Nothing may use the store\n"
+			       "meanwhile. The old catalogue is kept as catalogue.old.",
+		.example = "bulkhead store rebuild -s store -d work.family",
+		.options = rebuild_options,
+		.run = store_rebuild_run,
+	},
+	{
+		.name = "store collect",
+		.arguments = "",
+		.summary = "give back the space of what no version uses",
+		.description = "May run while versions are published and fetched. What is unused now is given back by the\n"
+			       "next collection, unless something came to use it meanwhile.",
+		.example = "bulkhead store collect -s store",
+		.options = collect_options,
+		.run = store_collect_run,
 	},
 	{
 		.name = "image diff",

@@ -15,5 +15,8 @@ int store_list_run(const struct cli_context *context);
 int image_prepare_run(const struct cli_context *context);
 int image_diff_run(const struct cli_context *context);
 int image_mount_run(const struct cli_context *context);
+int store_check_run(const struct cli_context *context);
+int store_rebuild_run(const struct cli_context *context);
+int store_collect_run(const struct cli_context *context);
 
 #endif
