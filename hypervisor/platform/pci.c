@@ -171,9 +171,12 @@ void pci_ecam_write(struct pci_bus *bus, uint64_t offset, uint32_t size_bytes, u
 
 uint64_t pci_bar_address(const struct pci_function *function, unsigned int bar)
 {
+	uint64_t address;
+
 	if (bar >= PCI_BARS || !function->bar_bytes[bar] || !(function->config[PCI_COMMAND] & COMMAND_MEMORY))
 		return 0;
-	return get(function->config + PCI_BAR0 + 4 * bar, 8) & ~15ull;
+	__builtin_memcpy(&address, function->config + PCI_BAR0 + 4 * bar, sizeof(address)); /* little endian as we are */
+	return address & ~15ull;
 }
 
 struct pci_function *pci_find_bar(struct pci_bus *bus, uint64_t address, uint32_t size_bytes, unsigned int *bar,

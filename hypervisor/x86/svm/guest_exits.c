@@ -242,6 +242,7 @@ static bool exit_port(struct processor *processor, struct vcpu *vcpu, struct svm
 	unsigned int size_bytes = info >> 4 & 7;
 	bool is_read = info & IO_IN;
 	uint32_t value = (uint32_t)vmcb->rax & (uint32_t)(~0ull >> (64 - 8 * size_bytes));
+	uint64_t instruction = vmcb->rip;
 
 	if (info & (IO_STRING | IO_REPEATED))
 		return refuse(processor, VECTOR_GP);
@@ -250,6 +251,10 @@ static bool exit_port(struct processor *processor, struct vcpu *vcpu, struct svm
 	if (platform_port(vcpu, port, size_bytes, is_read, &value)) {
 		if (is_read)
 			set_port_value(vmcb, size_bytes, value);
+		/* Long work stops half way: the same write comes again after what is pending. */
+		if (vcpu->effects.is_unfinished)
+			vmcb->rip = instruction;
+		vcpu->effects.is_unfinished = false;
 		return true;
 	}
 	if (!guest_policy_port(port, size_bytes)) {

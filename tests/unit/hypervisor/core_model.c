@@ -359,6 +359,7 @@ bool model_step(void)
 		{ "take back", step_take_back, 8 }, { "pay", step_pay, 14 },
 		{ "refund", step_refund, 14 },	   { "create", step_create, 12 },
 		{ "range", step_range, 10 },	   { "add vcpu", step_add_vcpu, 6 },
+		{ "platform", step_platform, 10 },  { "relay", step_relay, 6 },
 		{ "registers", step_registers, 8 }, { "seal", step_seal, 8 },
 		{ "run", step_run, 4 },		   { "destroy", step_destroy, 10 },
 		{ "access", step_access, 20 },	   { "report", step_report, 3 },

@@ -92,6 +92,8 @@ void step_add_vcpu(void)
 		expected = BULKHEAD_INVALID;
 	else if (guest->vcpus[index].exists)
 		expected = BULKHEAD_OCCUPIED;
+	else if (guest->transfer.kind == TRANSFER_TAKE)
+		expected = BULKHEAD_BUSY;
 	else if (!is_ram_run(run, 1))
 		expected = BULKHEAD_BAD_ADDRESS;
 	else if (pages[run / PAGE_BYTES].state != FRAME_SERVICE)
@@ -121,6 +123,121 @@ void step_add_vcpu(void)
 	taken(first, VCPU_PAGES, FRAME_VCPU, guest);
 	check_run(run, 1);
 	model_done[BULKHEAD_CALL_VCPU_CREATE]++;
+}
+
+static bool has_vcpus(const struct model_guest *guest)
+{
+	for (unsigned int i = 0; i < BULKHEAD_MAX_VCPUS; i++)
+		if (guest->vcpus[i].exists)
+			return true;
+	return false;
+}
+
+static enum bulkhead_error expect_platform(const struct model_guest *guest, uint64_t page)
+{
+	if (!guest)
+		return BULKHEAD_NO_GUEST;
+	if (guest->state != BULKHEAD_GUEST_LOADING || has_vcpus(guest))
+		return BULKHEAD_BAD_STATE;
+	if (guest->has_platform)
+		return BULKHEAD_OCCUPIED;
+	if (guest->transfer.kind)
+		return guest->transfer.kind == TRANSFER_TAKE && guest->transfer.page == page ? BULKHEAD_OK :
+											      BULKHEAD_BUSY;
+	return expect_service_run(page, GUEST_PLATFORM_PAGES);
+}
+
+void step_platform(void)
+{
+	struct model_guest *guest = choose_guest();
+	uint64_t handle = handle_of(guest), page = choose_page(), at = 0;
+	enum bulkhead_error expected, error;
+
+	fit_run(&page, &at, GUEST_PLATFORM_PAGES);
+	if (guest->transfer.kind == TRANSFER_TAKE && !chance(8))
+		page = guest->transfer.page;
+	guest = find_model(handle);
+	expected = expect_platform(guest, page);
+	touch_run(page, 0, GUEST_PLATFORM_PAGES, NULL);
+	error = call(BULKHEAD_CALL_PLATFORM_CREATE, handle, page, 0, 0);
+	if (!expected && ran_short(error, NULL))
+		return;
+	if (expected) {
+		EXPECT(error == expected);
+		return;
+	}
+	if (!guest->transfer.kind) {
+		guest->transfer.kind = TRANSFER_TAKE;
+		guest->transfer.page = page;
+		guest->transfer.count = GUEST_PLATFORM_PAGES;
+		guest->transfer.calls_left = (GUEST_PLATFORM_PAGES + 15) / 16;
+		set_run(page, GUEST_PLATFORM_PAGES, FRAME_NOBODY, guest, 0);
+	}
+	EXPECT(error == (--guest->transfer.calls_left ? BULKHEAD_AGAIN : BULKHEAD_OK));
+	if (error == BULKHEAD_OK) {
+		memset(&guest->transfer, 0, sizeof(guest->transfer));
+		guest->has_platform = true;
+		guest->records++;
+		set_run(page, GUEST_PLATFORM_PAGES, FRAME_VCPU, guest, 0);
+	}
+	check_run(page, GUEST_PLATFORM_PAGES);
+	model_done[BULKHEAD_CALL_PLATFORM_CREATE]++;
+}
+
+/* A device with eight queues at slot 1, once, and an area for one of them. */
+static void add_device(struct model_guest *guest, uint64_t page)
+{
+	static const struct bulkhead_device_description description = { .type = 2, .queue_count = 8,
+									.queue_size_max = 128 };
+
+	if (pages[page / PAGE_BYTES].state != FRAME_SERVICE)
+		return;
+	memcpy(arch_page(phys_at(page)), &description, sizeof(description));
+	EXPECT(call(BULKHEAD_CALL_PLATFORM_DEVICE, guest->handle, 1, page, 0) == BULKHEAD_OK);
+	set_content(page, 1, fake_peek(phys_at(page)));
+	guest->has_device = true;
+	guest->records++;
+}
+
+void step_relay(void)
+{
+	struct model_guest *guest = choose_guest();
+	uint64_t list = choose_page() & ~4095ull, first = choose_page() & ~4095ull;
+	enum bulkhead_error expected = BULKHEAD_OK, error;
+
+	if (list >= FAKE_RAM_BYTES || !guest->has_platform || guest->state != BULKHEAD_GUEST_LOADING ||
+	    guest->transfer.kind || guest->relay_count == BULKHEAD_QUEUES_MAX)
+		return;
+	if (!guest->has_device)
+		add_device(guest, list);
+	if (!guest->has_device)
+		return;
+	if (pages[list / PAGE_BYTES].state != FRAME_SERVICE && pages[list / PAGE_BYTES].state != FRAME_LENT)
+		expected = BULKHEAD_NOT_OWNED;
+	for (uint64_t i = 0; !expected && i < BULKHEAD_RELAY_PAGES; i++) {
+		uint64_t page = first + i * PAGE_BYTES;
+
+		((uint64_t *)arch_page(phys_at(list)))[i] = page;
+	}
+	for (uint64_t i = 0; !expected && i < BULKHEAD_RELAY_PAGES; i++) {
+		if (!is_ram_run(first + i * PAGE_BYTES, 1))
+			expected = BULKHEAD_BAD_ADDRESS;
+		else if (pages[first / PAGE_BYTES + i].state != FRAME_SERVICE)
+			expected = BULKHEAD_NOT_OWNED;
+	}
+	error = call(BULKHEAD_CALL_PLATFORM_RELAY, guest->handle, 1 << 8 | guest->relay_count, list, 0);
+	EXPECT(error == expected);
+	if (is_ram_run(list, 1))
+		set_content(list, 1, fake_peek(phys_at(list)));
+	if (error) {
+		check_run(first, BULKHEAD_RELAY_PAGES);
+		return;
+	}
+	for (uint64_t i = 0; i < BULKHEAD_RELAY_PAGES; i++)
+		pages[first / PAGE_BYTES + i].pins++;
+	guest->relays[guest->relay_count++] = (uint32_t)(first / PAGE_BYTES);
+	check_run(first, BULKHEAD_RELAY_PAGES);
+	model_done[BULKHEAD_CALL_PLATFORM_RELAY]++;
 }
 
 static bool registers_are_open(const struct model_guest *guest)
@@ -264,6 +381,15 @@ static bool is_running(const struct model_guest *guest)
 /* Which pages a dying guest has given back is the core's choice; that they came back clean is not. */
 static void collect_returned(struct model_guest *guest)
 {
+	/* Which areas are let go is the core's choice too; that all of their pages are is not. */
+	while (guest->relays_unpinned < guest->relay_count &&
+	       guest->relays_unpinned < core.guests[guest->slot].teardown.relay_next) {
+		uint32_t first = guest->relays[guest->relays_unpinned++];
+
+		for (uint64_t i = 0; i < BULKHEAD_RELAY_PAGES; i++)
+			pages[first + i].pins--;
+		check_run(first * PAGE_BYTES, BULKHEAD_RELAY_PAGES);
+	}
 	for (uint64_t i = 0; i < RAM_PAGES; i++) {
 		struct model_page *model = &pages[i];
 		struct phys page = phys_at(i * PAGE_BYTES);

@@ -46,7 +46,7 @@ void step_give(void)
 		number = BULKHEAD_CALL_GUEST_DONATE;
 	}
 	fit_run(&page, &at, count);
-	if (guest->transfer.kind && !chance(8)) {
+	if (guest->transfer.kind && guest->transfer.kind != TRANSFER_TAKE && !chance(8)) {
 		kind = guest->transfer.kind;
 		number = kind == TRANSFER_LOAD ? BULKHEAD_CALL_GUEST_LOAD :
 						 BULKHEAD_CALL_GUEST_DONATE;

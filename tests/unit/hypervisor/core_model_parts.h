@@ -6,6 +6,7 @@
 #define CORE_MODEL_PARTS_H
 
 #include "core_model.h"
+#include "guest_platform.h"
 
 #define RAM_PAGES    (FAKE_RAM_BYTES / PAGE_BYTES)
 #define GUESTS	     3u		     /* the model's; fewer than slots, so that they meet often */
@@ -42,6 +43,9 @@ struct model_guest {
 	struct { int kind; uint64_t page, at, count; uint64_t calls_left; } transfer;
 	struct model_vcpu vcpus[BULKHEAD_MAX_VCPUS];
 	uint64_t seal_calls_left;
+	bool has_platform, has_device;
+	uint32_t relay_count, relays_unpinned;
+	uint32_t relays[BULKHEAD_QUEUES_MAX]; /* first of each area's pages, which lie in a row */
 	uint64_t records;
 };
 
@@ -142,6 +146,8 @@ void step_refund(void);
 void step_create(void);
 void step_range(void);
 void step_add_vcpu(void);
+void step_platform(void);
+void step_relay(void);
 void step_registers(void);
 void step_seal(void);
 void step_run(void);
