@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import gdb
 import guests
+import pc as machine
 import quick
 
 
@@ -26,6 +27,7 @@ class Boot:
     esp     more files for the EFI system partition: "kernel", "initrd" stand for the quick system's
     files   a function that returns more files for the initrd, {path inside: file}
     modules more kernel modules
+    timer   "": Linux looks whether its timer's interrupt arrives, see quick.TIMER
     in_turns ./check runs only some of these, in turns
     until   a line of the serial port that is this boot's end, instead of Linux powering off
     buttons see session.py
@@ -46,6 +48,7 @@ class Boot:
     files: object = None
     modules: tuple = ()
     in_turns: bool = False
+    timer: str = quick.TIMER
 
 
 def stays_bare(session, _pc):
@@ -122,6 +125,9 @@ BOOTS = [
     Boot("reset", "uefi", ["all_processors_online"], after="reboot", checks=UNDER, in_turns=True),
     Boot("multiboot", "multiboot", ["all_processors_online", "devices_work", "log_is_readable"], pc={"cpus": 1},
          checks=UNDER, in_turns=True),
+    # The interrupt of Linux's first timer takes the emulated unit's I/O APIC entries, checked and copied.
+    Boot("timer", "multiboot", ["all_processors_online", "interrupts_are_remapped"], checks=UNDER, timer="",
+         pc={"cpus": 1, "icount": machine.ICOUNT, "network": False, "scratch_mib": 0}),
     Boot("panic", "uefi", first=["provoke_panic"], until="the machine has stopped",
          buttons={"break_hypervisor": break_hypervisor}, pc={"debugger": True},
          checks=[panic_names_reason_registers_and_build, all_processors_stop], in_turns=True),

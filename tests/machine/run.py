@@ -23,7 +23,7 @@ def run(boot, tap):
                            extra=boot.files() if boot.files else None)
     # What a case does not come back from starts the others anew; see tests/machine/inside/cases/kexec.
     how = quick.boot(boot.how, folder, boot.first or boot.cases, more=boot.more, after=boot.after, series=boot.series,
-                     configuration=boot.configuration, initrd_path=ram)
+                     configuration=boot.configuration, initrd_path=ram, timer=boot.timer)
     sources = {"kernel": os.path.join(quick.kernel_folder(boot.series), "vmlinuz"),
                "initrd": ram or os.path.join(folder, "initrd")}
     for place, name in boot.esp.items():
