@@ -4,12 +4,10 @@
  * key is wrapped by the vault and never lies on the disk.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent_disks.h"

@@ -145,6 +145,7 @@ static int reconcile(struct agent *agent)
 	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
 		if (agent->arrivals[i])
 			arrival_set_limit(agent->arrivals[i], agent_bandwidth(agent));
+	resume(agent);
 
 	for (size_t i = 0; i < agent->state->guest_count; i++) {
 		const struct state_guest *wanted = &agent->state->guests[i];

@@ -74,6 +74,32 @@ def guest_runs_while_its_release_still_arrives(directory, keep):
     assert not is_complete(pc)
 
 
+def new_version_is_taken_though_the_one_before_never_arrived_whole(directory, keep):
+    content = bytearray(os.urandom(SIZE - (2 << 20)))
+    company = company_with_image(directory, keep, bytes(content))
+    pc = PC(directory, "pc-1", tpm=True, extra={"bandwidth_bytes": 400000})
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("a release that can start", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc.start("work")
+    before, content[0:4096] = bytes(content[0:4096]), os.urandom(4096)
+    company.publish("work", "2", bytes(content), SIZE)
+    wait_for("release 2 to be ready", lambda: os.path.exists(os.path.join(pc.data, "images", "work", "2", "ready")))
+    assert not is_complete(pc) and not is_complete(pc, 2)
+    # The running guest goes on with its own; both come, each by its socket.
+    far = len(content) - 8192
+    assert pc.read("work", 1 << 20, 4096, "system") == before
+    assert pc.read("work", (1 << 20) + far, 4096, "system") == content[far:far + 4096]
+    pc.end("work")
+    wait_for("the switch", lambda: pc.guests()["work"]["release"] == 2)
+    pc.start("work")
+    assert pc.read("work", 1 << 20, 4096, "system") == content[:4096]
+    assert pc.read("work", (1 << 20) + far, 4096, "system") == content[far:far + 4096]
+    pc.command("guest", "remove-version", "work", "--release", "1")
+    near = 20 << 20
+    assert pc.read("work", (1 << 20) + near, 4096, "system") == content[near:near + 4096]
+
+
 def line_that_is_down_makes_a_guest_wait_and_not_fail(directory, keep):
     content = os.urandom(SIZE - (2 << 20))
     company = company_with_image(directory, keep, content)
@@ -309,7 +335,8 @@ def holds(path, marker):
 
 
 if __name__ == "__main__":
-    tell([guest_runs_while_its_release_still_arrives, line_that_is_down_makes_a_guest_wait_and_not_fail,
+    tell([guest_runs_while_its_release_still_arrives, new_version_is_taken_though_the_one_before_never_arrived_whole,
+          line_that_is_down_makes_a_guest_wait_and_not_fail,
           whole_release_is_fetched_once_however_it_is_asked_for,
           version_is_fetched_in_the_order_in_which_a_test_pc_booted_it, overlay_is_kept_or_dropped_as_policy_says,
           user_takes_an_appliance_where_policy_allows_it, plain_text_of_a_guest_is_nowhere_on_the_pc])

@@ -174,6 +174,77 @@ static void rings_decide_who_gets_a_version(void **state)
 	free(read);
 }
 
+#define TRACE_PATH "/api/v1/device/images/work/versions/1/trace"
+
+static void a_boot_trace_comes_from_a_testing_device_or_an_author(void **state)
+{
+	struct client device;
+	char path[128];
+
+	fixture_enrol(&fixture, &device, "alice", "pc-trace");
+	assert_int_equal(client_call(&device, "GET", TRACE_PATH, NULL, NULL), 404);
+	assert_int_equal(client_call(&device, "PUT", TRACE_PATH, "0 64\n", NULL), 403);
+	snprintf(path, sizeof(path), "/api/v1/devices/%s", device.device);
+	assert_int_equal(client_call(&fixture.admin, "PATCH", path, "{\"ring\":\"test\"}", NULL),
+			 204);
+	assert_int_equal(client_call(&device, "PUT", TRACE_PATH, "<script>\n", NULL), 422);
+	assert_int_equal(client_call(&device, "PUT", TRACE_PATH, "0 64", NULL), 422);
+	assert_int_equal(client_call(&device, "PUT", TRACE_PATH, "0 64\n", NULL), 204);
+	/* The first stays, until an author sets another. */
+	assert_int_equal(client_call(&device, "PUT", TRACE_PATH, "64 64\n", NULL), 204);
+	assert_int_equal(client_call(&device, "GET", TRACE_PATH, NULL, NULL), 200);
+	assert_string_equal(device.body, "0 64\n");
+	assert_int_equal(client_call(&fixture.admin, "PUT", "/api/v1/images/work/versions/1/trace",
+				     "128 64\n", NULL),
+			 204);
+	assert_int_equal(client_call(&device, "GET", TRACE_PATH, NULL, NULL), 200);
+	assert_string_equal(device.body, "128 64\n");
+	assert_int_equal(client_call(&device, "PUT",
+				     "/api/v1/device/images/work/versions/99/trace", "0 64\n", NULL),
+			 404);
+	client_close(&device);
+}
+
+/** Sends a backup without packs. Returns its branch. */
+static const char *send_backup(struct client *device, int epoch, int parent, const char *manifest)
+{
+	char body[256];
+
+	snprintf(body, sizeof(body),
+		 "{\"epoch\":%d,\"parent\":%d,\"label\":\"frozen\",\"manifest\":\"%s\","
+		 "\"packs\":[]}",
+		 epoch, parent, manifest);
+	assert_int_equal(
+	    client_call(device, "POST", "/api/v1/device/disks/alice-drill/backups", body, NULL),
+	    201);
+	return client_text(device, "branch", text);
+}
+
+static void a_database_that_is_an_older_copy_believes_the_disks_writer(void **state)
+{
+	struct client writer, other;
+
+	fixture_enrol(&fixture, &writer, "alice", "pc-drill-1");
+	fixture_enrol(&fixture, &other, "alice", "pc-drill-2");
+	assert_int_equal(client_call(&writer, "POST", "/api/v1/device/disks",
+				     "{\"disk\":\"alice-drill\"}", NULL),
+			 201);
+	assert_string_equal(send_backup(&writer, 1, 0, "AAAA"), "main");
+	/* It knows of backups up to 7, the database of one. */
+	assert_string_equal(send_backup(&writer, 1, 7, "BBBB"), "main");
+	assert_int_equal(client_number(&writer, "number"), 8);
+	assert_string_equal(send_backup(&writer, 1, 8, "CCCC"), "main");
+	/* Who is not the writer is not believed, nor is a leap that no old copy explains. */
+	assert_string_equal(send_backup(&other, 1, 20, "DDDD"), "side");
+	assert_string_equal(send_backup(&writer, 1, 2000000000, "EEEE"), "side");
+	assert_string_equal(send_backup(&other, 5000, 0, "FFFF"), "side");
+	/* The other became the writer after the copy was made. */
+	assert_string_equal(send_backup(&other, 2, 30, "GGGG"), "main");
+	assert_string_equal(send_backup(&writer, 1, 9, "HHHH"), "side");
+	client_close(&writer);
+	client_close(&other);
+}
+
 static void without_its_certificate_a_device_is_nobody(void **state)
 {
 	struct client device;
@@ -661,6 +732,8 @@ int main(void)
 	    cmocka_unit_test(a_pc_that_waits_is_let_in_by_a_person),
 	    cmocka_unit_test(a_poll_gives_a_signed_state_and_costs_nothing_while_nothing_changed),
 	    cmocka_unit_test(rings_decide_who_gets_a_version),
+	    cmocka_unit_test(a_boot_trace_comes_from_a_testing_device_or_an_author),
+	    cmocka_unit_test(a_database_that_is_an_older_copy_believes_the_disks_writer),
 	    cmocka_unit_test(without_its_certificate_a_device_is_nobody),
 	    cmocka_unit_test(a_renewed_certificate_works_and_the_one_before_too),
 	    cmocka_unit_test(locking_ends_leases_and_a_wipe_needs_two_officers),
