@@ -19,6 +19,7 @@
 
 /* Features by number (virtio 1.2, 5.1.3 and 5.2.3). The backend must have what its guest relies on. */
 enum {
+	DISK_SEGMENT_BYTES_MAX = 1 << 1,
 	DISK_SEGMENTS_MAX = 1 << 2,
 	DISK_BLOCK_SIZE = 1 << 6,
 	DISK_FLUSH = 1 << 9,
@@ -27,14 +28,18 @@ enum {
 #define RING_FEATURES (VIRTIO_F_RING_INDIRECT | VIRTIO_F_EVENT_INDEX)
 
 /* Where things stand in the configuration of a disk (5.2.4). */
-enum { DISK_CAPACITY_BYTES = 8, DISK_AT_SEGMENTS = 12, DISK_AT_BLOCK_SIZE = 20, DISK_CONFIG_BYTES = 60 };
-#define DISK_SEGMENTS 126u
+enum { DISK_CAPACITY_BYTES = 8, DISK_AT_SEGMENT_BYTES = 8, DISK_AT_SEGMENTS = 12, DISK_AT_BLOCK_SIZE = 20, DISK_CONFIG_BYTES = 60 };
+
+/* A request has to fit into the relay area as a whole, header and status included: a descriptor for each 4 KiB. */
+#define DISK_SEGMENTS	   126u
+#define DISK_SEGMENT_BYTES 8192u
+_Static_assert(DISK_SEGMENTS * (DISK_SEGMENT_BYTES / RELAY_PAGE_BYTES) + 2 <= RELAY_DESCRIPTORS, "the largest request fits");
 
 static const struct bulkhead_device_description descriptions[] = {
 	[RELAY_DEVICE_DISK] = {
 		.type = 2,
 		.class_code = 0x010000,
-		.features = DISK_SEGMENTS_MAX | DISK_BLOCK_SIZE | DISK_FLUSH | RING_FEATURES,
+		.features = DISK_SEGMENT_BYTES_MAX | DISK_SEGMENTS_MAX | DISK_BLOCK_SIZE | DISK_FLUSH | RING_FEATURES,
 		.queue_count = 1,
 		.queue_size_max = 128,
 		.config_bytes = DISK_CONFIG_BYTES,
@@ -70,7 +75,7 @@ const struct bulkhead_device_description *relay_device_describe(enum relay_devic
 static const char *configure_disk(struct relay_device *device)
 {
 	uint8_t config[DISK_CONFIG_BYTES];
-	uint32_t block_bytes = 512, segments = DISK_SEGMENTS;
+	uint32_t block_bytes = 512, segments = DISK_SEGMENTS, segment_bytes = DISK_SEGMENT_BYTES;
 
 	if (vhost_user_get_config(&device->backend, config, sizeof(config)))
 		return "gives no configuration; is it a vhost-user-blk backend?";
@@ -79,6 +84,7 @@ static const char *configure_disk(struct relay_device *device)
 	if (device->backend.features & DISK_BLOCK_SIZE)
 		memcpy(&block_bytes, config + DISK_AT_BLOCK_SIZE, sizeof(block_bytes));
 	memcpy(device->config, config, DISK_CAPACITY_BYTES);
+	memcpy(device->config + DISK_AT_SEGMENT_BYTES, &segment_bytes, sizeof(segment_bytes));
 	memcpy(device->config + DISK_AT_SEGMENTS, &segments, sizeof(segments));
 	memcpy(device->config + DISK_AT_BLOCK_SIZE, &block_bytes, sizeof(block_bytes));
 	return NULL;
