@@ -204,8 +204,11 @@ static int perform(struct agent_http *http, struct agent_http_answer *answer)
 	curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &answer->status);
 	if (code == CURLE_OK)
 		return 0;
-	snprintf(http->error, sizeof(http->error), "%.120s: %.190s", http->server,
-		 detail[0] ? detail : curl_easy_strerror(code));
+	snprintf(http->error, sizeof(http->error), "%.120s: %.130s%s", http->server,
+		 detail[0] ? detail : curl_easy_strerror(code),
+		 code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST
+		     ? "; see that the server runs and this PC reaches it"
+		     : "");
 	switch (code) {
 	case CURLE_ABORTED_BY_CALLBACK:
 		return -ECANCELED;

@@ -140,6 +140,21 @@ static void set_up(struct remote *remote, const char *method, const char *path,
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, *headers);
 }
 
+/* No answer came: what can be done about it depends on where it failed. */
+static int no_answer(struct remote *remote, CURLcode result)
+{
+	const char *remedy = "ask again; what has arrived is kept";
+
+	if (result == CURLE_COULDNT_RESOLVE_HOST || result == CURLE_COULDNT_CONNECT ||
+	    result == CURLE_OPERATION_TIMEDOUT)
+		remedy = "see that the server runs and this computer reaches it";
+	else if (result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CONNECT_ERROR)
+		remedy =
+		    "this is not the server you logged in to; if it was made anew, log in again";
+	return remote_fail(remote, "%s: %s; %s", remote_url(remote),
+			   *remote->error ? remote->error : curl_easy_strerror(result), remedy);
+}
+
 int remote_perform(struct remote *remote, const char *method, const char *path, const char *text,
 		   const char *type, struct remote_answer *answer)
 {
@@ -158,8 +173,7 @@ int remote_perform(struct remote *remote, const char *method, const char *path, 
 	if (result) {
 		free(answer->bytes);
 		answer->bytes = NULL;
-		return remote_fail(remote, "%s: %s", remote_url(remote),
-				   *remote->error ? remote->error : curl_easy_strerror(result));
+		return no_answer(remote, result);
 	}
 	curl_easy_getinfo(remote->curl, CURLINFO_RESPONSE_CODE, &answer->status);
 	return CLI_OK;
@@ -318,8 +332,7 @@ static int send_part(struct remote *remote, const char *path, struct upload *upl
 	result = curl_easy_perform(remote->curl);
 	curl_slist_free_all(headers);
 	if (result)
-		return remote_fail(remote, "%s: %s", remote_url(remote),
-				   *remote->error ? remote->error : curl_easy_strerror(result));
+		return no_answer(remote, result);
 	curl_easy_getinfo(remote->curl, CURLINFO_RESPONSE_CODE, &answer->status);
 	return CLI_OK;
 }

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 
-from company import PC, Company, tell, wait_for
+from company import PC, Company, run, tell, wait_for
 
 
 def enrolled_pc_gets_a_lease_and_reports(directory, keep):
@@ -97,7 +97,7 @@ def lease_runs_out_offline_and_a_copy_of_the_disk_gains_nothing(directory, keep)
     pc.agent.stop()
     pc.keyd.stop()
     copy = pc.directory + ".copy"
-    shutil.copytree(pc.directory, copy)
+    run("cp", "-a", "--sparse=always", pc.directory, copy)
     pc.keyd.start()
     wait_for("the vault's socket", lambda: os.path.exists(pc.keyd_socket))
     pc.agent.start()
@@ -109,7 +109,7 @@ def lease_runs_out_offline_and_a_copy_of_the_disk_gains_nothing(directory, keep)
     pc.agent.stop()
     pc.keyd.stop()
     shutil.rmtree(pc.directory)
-    shutil.copytree(copy, pc.directory)
+    run("cp", "-a", "--sparse=always", copy, pc.directory)
     pc.keyd.start()
     wait_for("the vault's socket", lambda: os.path.exists(pc.keyd_socket))
     pc.agent.start()
