@@ -182,6 +182,9 @@ static int set_run(const struct cli_context *context)
 		status = publish(remote, context, document);
 		json_decref(document);
 	}
+	if (!status && cli_argument(context, 1) && !policy_field_rules[field].enforced_by)
+		fprintf(stderr, "%s is signed and merged, but nothing on a PC enforces it yet\n",
+			cli_argument(context, 0));
 	remote_close(remote);
 	return status;
 }
@@ -282,20 +285,26 @@ static int fields_run(const struct cli_context *context)
 {
 	static const struct output_column columns[] = {{"field", "FIELD", OUTPUT_TEXT},
 						       {"merge", "MERGE", OUTPUT_TEXT},
+						       {"enforced_by", "ENFORCED BY", OUTPUT_TEXT},
 						       {"help", "MEANS", OUTPUT_TEXT}};
 	json_t *rows = json_array();
 
 	for (int field = 0; field < POLICY_FIELD_COUNT; field++)
-		json_array_append_new(
-		    rows,
-		    json_pack("{s:s, s:s, s:s}", "field", policy_field_rules[field].name, "merge",
-			      policy_field_rules[field].merge == POLICY_UPPERMOST ? "nearest wins"
-										  : "strictest",
-			      "help", policy_field_rules[field].help));
+		json_array_append_new(rows,
+				      json_pack("{s:s, s:s, s:s, s:s}", "field",
+						policy_field_rules[field].name, "merge",
+						policy_field_rules[field].merge == POLICY_UPPERMOST
+						    ? "nearest wins"
+						    : "strictest",
+						"enforced_by",
+						policy_field_rules[field].enforced_by
+						    ? policy_field_rules[field].enforced_by
+						    : "nothing yet",
+						"help", policy_field_rules[field].help));
 	if (cli_switch(context, "json"))
 		output_json(rows);
 	else
-		output_table(rows, columns, 3, "");
+		output_table(rows, columns, 4, "");
 	json_decref(rows);
 	return CLI_OK;
 }

@@ -64,6 +64,7 @@ struct policy_field_rule {
 	const char *const *words; /* choices and sets; ends with NULL */
 	int64_t initial;	  /* if no layer names it */
 	const char *help;
+	const char *enforced_by; /* NULL: signed and merged, but nothing on a PC obeys it yet */
 };
 
 extern const struct policy_field_rule policy_field_rules[POLICY_FIELD_COUNT];
