@@ -219,7 +219,7 @@ int image_mount_run(const struct cli_context *context)
 	struct problem problem = {""};
 	struct image_store opened;
 	struct version_row row;
-	struct view view = {NULL};
+	struct view view = {.image = NULL};
 	int status = image_store_open(context, false, &opened), error;
 
 	if (status != CLI_OK)
