@@ -5,6 +5,8 @@ starts the programs.
 """
 import hashlib
 import os
+import random
+import re
 import subprocess
 import tempfile
 
@@ -21,12 +23,15 @@ class Failed(Exception):
 
 class Fleet:
     """What the fleet's steps share: the company and the PC, made by the first of them."""
-    company = pc = None
+    company = pc = second = None
     directory = ""
+    small = False  # tiny disks made here in place of Debian images: for tests of the steps themselves
 
 
 def _image(version):
     """The path of a real Debian image, built once. Version 2 is version 1 upgraded, with more packages."""
+    if Fleet.small:
+        return _small_image(version)
     disk, tree = (os.path.join(MADE, f"work{version}.{end}") for end in ("raw", "tar"))
     if not os.path.exists(disk):
         os.makedirs(MADE, exist_ok=True)
@@ -36,6 +41,21 @@ def _image(version):
         if subprocess.run(words, check=False).returncode:
             raise Failed(f"building version {version} of the image failed; its lines are above")
     return disk
+
+
+def _small_image(version):
+    """64 MiB with 6 MiB of random blocks; version 2 has 2 MiB of them changed."""
+    path = os.path.join(Fleet.directory, f"small{version}.raw")
+    if not os.path.exists(path):
+        numbers = random.Random(1)
+        with open(path, "wb") as file:
+            file.truncate(64 << 20)
+            file.seek(1 << 20)
+            file.write(numbers.randbytes(6 << 20))
+            if version == 2:
+                file.seek(2 << 20)
+                file.write(numbers.randbytes(2 << 20))
+    return path
 
 
 def _allocated(path):
@@ -109,6 +129,7 @@ def publish(say):
     say(f"everything of this part is in {Fleet.directory}")
     Fleet.company = Company(Fleet.directory)
     Fleet.company.admin("user", "add", "alice")
+    Fleet.company.admin("policy", "set", "lease_starts", str(LEASE_STARTS), "--key", Fleet.company.key("policy.key"))
     disk = _publish(1, say)
     Fleet.company.admin("assign", "work", "--user", "alice")
     return _allocated(disk)
@@ -138,35 +159,154 @@ def update(say):
     return moved
 
 
+LEASE_STARTS = 8  # few, so that the lease can be seen to run out
+MARK = b"a line that alice wrote into her own disk, and nobody else should find\n"
+
+
+def _file_holds(path, mark):
+    """Whether the data of a file, holes left out, has these bytes."""
+    with open(path, "rb") as file:
+        end = before = 0
+        carried = b""
+        while True:
+            try:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+                end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            except OSError:  # nothing but a hole follows
+                return False
+            for place in range(start, end, 1 << 20):
+                carried = carried if place == before else b""
+                piece = carried + os.pread(file.fileno(), min(1 << 20, end - place), place)
+                if mark in piece:
+                    return True
+                carried, before = piece[-len(mark):], place + (1 << 20)
+
+
+def _holds(directory, mark):
+    """Files below a directory that hold these bytes, as somebody would find them who has the whole disk."""
+    paths = [os.path.join(place, name) for place, _, names in os.walk(directory) for name in names]
+    return [path for path in paths if os.path.isfile(path) and _file_holds(path, mark)]
+
+
+@_guarded
+def second_pc(say):
+    """The user's disk is backed up while in use; a second PC of the same user opens it by nine words."""
+    company, pc = Fleet.company, Fleet.pc
+    before = _stored(company)
+    pc.start("work")
+    pc.write("work", [(0, MARK), (5 << 30, MARK)])
+    pc.command("backup", "run", "work")
+    moved = _stored(company) - before
+    say(f"backed up while in use ({pc.guests()['work']['backup_label']}): {moved:,} bytes are with the server, as ciphertext")
+    pc.end("work")
+    words = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", pc.command("key", "phrase", "work"), re.M).group(1)
+    second = Fleet.second = PC(Fleet.directory, "second", tpm=True)
+    second.enrol(company, "alice")
+    wait_for("work on the second PC", lambda: second.guests().get("work", {}).get("release") == 2, ARRIVAL_SECONDS)
+    status, text = second.command("backup", "restore", "work", ok=False)
+    if status == 0:
+        raise Failed("the second PC opened the backup without the user's words")
+    say("on a second PC, without the words: refused")
+    second.command("backup", "restore", "work", "--phrase", stdin=words + "\n")
+    second.start("work")
+    if any(second.read("work", place, len(MARK)) != MARK for place in (0, 5 << 30)):
+        raise Failed("the restored disk is not what was backed up")
+    second.end("work")
+    say("with the nine words: the user's files are there")
+    return moved
+
+
+def _stored(company):
+    total = 0
+    for place, _, names in os.walk(os.path.join(company.directory, "server", "objects")):
+        total += sum(os.path.getsize(os.path.join(place, name)) for name in names)
+    return total
+
+
+@_guarded
+def lease(say):
+    """Offline the lease runs out and the work guest does not start; online again it does."""
+    company, pc = Fleet.company, Fleet.pc
+    company.kill_server()
+    for number in range(LEASE_STARTS + 1):
+        status, text = pc.command("guest", "start", "work", ok=False)
+        if status != 0:
+            break
+        pc.end("work")
+    else:
+        raise Failed(f"the work guest started {LEASE_STARTS + 1} times offline, on a lease of {LEASE_STARTS} starts")
+    if "used up" not in text:
+        raise Failed(f"the work guest did not start, but not because of the lease: {text.strip()}")
+    say(f"offline, after {number} starts: {text.strip()}")
+    company.restart_server()
+    wait_for("a new lease", lambda: pc.status()["vault"]["open"] and pc.status()["vault"]["lease"]["starts_left"] > 0)
+    pc.start("work")
+    pc.end("work")
+    say("online again: the lease is renewed and it starts")
+    return 0
+
+
 @_guarded
 def wipe(say):
     """The PC is reported lost: it locks. Two officers wipe it: the key is gone, the TPM signs the receipt."""
     company, pc = Fleet.company, Fleet.pc
+    plain = os.path.join(Fleet.directory, "plain")
+    os.makedirs(plain, exist_ok=True)
+    pc.command("backup", "restore", "work", "--into", os.path.join(plain, "user.disk"))
+    if not _holds(plain, MARK):
+        raise Failed("the search does not find what lies there in plain, so finding nothing would prove nothing")
+    found = _holds(pc.data, MARK)
+    if found:
+        raise Failed(f"the PC's disk holds what the user wrote, in plain: {found[0]}")
+    say("what the user wrote is found in an unencrypted copy, and nowhere on the PC's own disk")
     epoch = pc.status()["vault"]["epoch"]
     company.admin("device", "lost", "laptop")
     wait_for("the lock", lambda: not pc.status()["vault"]["open"])
     say("reported lost: locked at its next poll")
     one, two = company.key("officer-1.key"), company.key("officer-2.key")
-    status, text = company.admin("device", "wipe", "laptop", "--key", one, ok=False)
+    status, _ = company.admin("device", "wipe", "laptop", "--key", one, ok=False)
     if status == 0:
         raise Failed("one officer alone could order a wipe")
     company.admin("device", "wipe", "laptop", "--key", one, "--key", two)
     wait_for("the wipe", lambda: pc.status()["vault"]["epoch"] > epoch)
-    say("one officer alone was refused; two wiped it, and the TPM's receipt is with the server")
+    wait_for("the receipt", lambda: "proven: " in company.admin("device", "receipts", "laptop"))
+    say("one officer alone was refused; two wiped it. The receipt:")
+    for line in company.admin("device", "receipts", "laptop").strip().splitlines():
+        say("  " + line)
+    status, text = pc.command("guest", "start", "work", ok=False)
+    if status == 0:
+        raise Failed("the work guest starts on a wiped PC")
+    say(f"starting work there: {text.strip()}")
+    second = Fleet.second
+    second.start("work")
+    second.end("work")
+    say("the user's second PC is untouched and starts it")
     return 0
+
+
+def around():
+    """Three lines that say how to look at what is still running, or none."""
+    if not Fleet.second:
+        return []
+    command = os.path.join(ROOT, "build/cli/bulkhead")
+    return [f"the company:     BULKHEAD_CONFIG={Fleet.company.env['BULKHEAD_CONFIG']} {command} device list",
+            f"the user's PC:   {command} console --socket {Fleet.second.socket}",
+            f"the lost one:    {command} agent --socket {Fleet.pc.socket}"]
 
 
 def end():
     """Ends what the steps started."""
-    for thing in (Fleet.pc, Fleet.company):
+    for thing in (Fleet.second, Fleet.pc, Fleet.company):
         if thing:
             thing.stop()
-    Fleet.pc = Fleet.company = None
+    Fleet.pc = Fleet.second = Fleet.company = None
 
 
 STEPS = [
     ("A company publishes version 1 of a real Debian machine", publish),
     ("A PC enrols and the version arrives", enrol),
     ("Version 2: only the difference moves, one step back works", update),
+    ("The user's disk is backed up, and opens on a second PC by nine words", second_pc),
+    ("Offline the lease runs out, and work does not start", lease),
     ("The lost PC locks, and two officers wipe it", wipe),
 ]
