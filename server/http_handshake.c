@@ -12,7 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HANDSHAKE_MS 10000
+/* Long, since a whole fleet that comes back at once makes its own PCs slow; asleep they cost
+ * nothing. */
+#define HANDSHAKE_MS 60000
 #define EVENTS	     64
 
 struct handshakes {
