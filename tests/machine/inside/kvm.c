@@ -232,6 +232,18 @@ static struct bulkhead_status status(void)
 	return answer;
 }
 
+/*
+ * Free pages that wait on the processors' own lists count as used: tens of MiB, since 2 MiB blocks wait there too. Short
+ * lists make what is free comparable.
+ */
+static void keep_few_pages_waiting(void)
+{
+	FILE *file = fopen("/proc/sys/vm/percpu_pagelist_high_fraction", "w");
+
+	if (!file || fprintf(file, "1000000\n") < 0 || fclose(file))
+		fail("percpu_pagelist_high_fraction: %s", strerror(errno));
+}
+
 static unsigned long free_kib(void)
 {
 	char line[128];
@@ -276,7 +288,9 @@ static int killed_case(void)
 	struct bulkhead_status before, after;
 	unsigned long kib;
 
-	one_killed(1000); /* what is made once is made */
+	keep_few_pages_waiting();
+	for (int i = 0; i < 40; i++)
+		one_killed(1000); /* what is made once is made */
 	before = status();
 	kib = free_kib();
 	for (int i = 0; i < 1000; i++)
@@ -290,7 +304,9 @@ static int killed_case(void)
 	if (after.table_pages + after.spare_pages > before.table_pages + before.spare_pages + 4)
 		fail("%llu tables more than before",
 		     (unsigned long long)(after.table_pages + after.spare_pages - before.table_pages - before.spare_pages));
-	if (free_kib() + 8192 < kib)
+	printf("%ld KiB fewer are available\n", (long)(kib - free_kib()));
+	/* Less than a page a monitor. */
+	if (free_kib() + 3072 < kib)
 		fail("%lu KiB are available, %lu before", free_kib(), kib);
 	return 0;
 }

@@ -165,7 +165,7 @@ static uint64_t do_disk(const char *disk)
 {
 	int file = open(disk, O_RDWR | O_DIRECT);
 	pid_t idler = start_idler();
-	void *block;
+	void *block = NULL;
 
 	if (file < 0 || posix_memalign(&block, BLOCK_BYTES, BLOCK_BYTES))
 		die(disk);
