@@ -8,6 +8,19 @@
 
 #include "ownership.h"
 
+/** A handle argument's guest, with the core's lock taken. */
+struct target {
+	struct core_locked held;
+	struct guest *guest; /* NULL: none, or the service domain where a call allows it */
+	enum bulkhead_error error;
+};
+
+/** Takes the core's lock and finds the guest; error is NO_GUEST if no guest has the handle. */
+struct target target_guest(uint64_t handle);
+
+/** Gives the lock back and returns the target's error. */
+enum bulkhead_error target_end(struct target target);
+
 enum bulkhead_error hypercalls_version(const uint64_t *arguments, uint64_t *value);
 enum bulkhead_error hypercalls_status(const uint64_t *arguments, uint64_t *value);
 enum bulkhead_error hypercalls_stats(const uint64_t *arguments, uint64_t *value);

@@ -5,14 +5,7 @@
  */
 #include "hypercalls.h"
 
-/* A handle argument's guest, with the lock taken. */
-struct target {
-	struct core_locked held;
-	struct guest *guest; /* NULL: none, or the service domain where a call allows it */
-	enum bulkhead_error error;
-};
-
-static struct target target_guest(uint64_t handle)
+struct target target_guest(uint64_t handle)
 {
 	struct target target = { .held = core_lock() };
 
@@ -31,7 +24,7 @@ static struct target target_payer(uint64_t handle)
 	return target;
 }
 
-static enum bulkhead_error end(struct target target)
+enum bulkhead_error target_end(struct target target)
 {
 	core_unlock(target.held);
 	return target.error;
@@ -53,7 +46,7 @@ enum bulkhead_error hypercalls_guest_pay(const uint64_t *arguments, uint64_t *va
 	(void)value;
 	if (!target.error)
 		target.error = ownership_pay(target.held, target.guest, phys_at(arguments[1]));
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_guest_refund(const uint64_t *arguments, uint64_t *value)
@@ -65,7 +58,7 @@ enum bulkhead_error hypercalls_guest_refund(const uint64_t *arguments, uint64_t 
 		target.error = ownership_refund(target.held, target.guest, &page);
 	if (!target.error)
 		*value = page.value;
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_guest_range(const uint64_t *arguments, uint64_t *value)
@@ -76,7 +69,7 @@ enum bulkhead_error hypercalls_guest_range(const uint64_t *arguments, uint64_t *
 	if (!target.error)
 		target.error = guest_add_range(target.held, target.guest,
 					       guest_phys_at(arguments[1]), arguments[2]);
-	return end(target);
+	return target_end(target);
 }
 
 static enum bulkhead_error give(const uint64_t *arguments, enum transfer_kind kind)
@@ -86,7 +79,7 @@ static enum bulkhead_error give(const uint64_t *arguments, enum transfer_kind ki
 	if (!target.error)
 		target.error = ownership_give(target.held, target.guest, phys_at(arguments[1]),
 					      guest_phys_at(arguments[2]), arguments[3], kind);
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_guest_donate(const uint64_t *arguments, uint64_t *value)
@@ -109,7 +102,7 @@ enum bulkhead_error hypercalls_guest_share(const uint64_t *arguments, uint64_t *
 	if (!target.error)
 		target.error = ownership_lend(target.held, target.guest, phys_at(arguments[1]),
 					      guest_phys_at(arguments[2]), arguments[3]);
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_guest_unshare(const uint64_t *arguments, uint64_t *value)
@@ -120,7 +113,7 @@ enum bulkhead_error hypercalls_guest_unshare(const uint64_t *arguments, uint64_t
 	if (!target.error)
 		target.error = ownership_unlend(target.held, target.guest, phys_at(arguments[1]),
 						arguments[2]);
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_guest_seal(const uint64_t *arguments, uint64_t *value)
@@ -130,7 +123,7 @@ enum bulkhead_error hypercalls_guest_seal(const uint64_t *arguments, uint64_t *v
 	(void)value;
 	if (!target.error)
 		target.error = guest_seal(target.held, target.guest);
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_guest_measure(const uint64_t *arguments, uint64_t *value)
@@ -140,11 +133,11 @@ enum bulkhead_error hypercalls_guest_measure(const uint64_t *arguments, uint64_t
 
 	(void)value;
 	if (target.error)
-		return end(target);
+		return target_end(target);
 	answer = ownership_service_page(target.held, phys_at(arguments[1]));
 	if (!answer) {
 		target.error = BULKHEAD_NOT_OWNED;
-		return end(target);
+		return target_end(target);
 	}
 	*answer = (struct bulkhead_measurement){
 		.record_count = target.guest->measurement.record_count,
@@ -152,7 +145,7 @@ enum bulkhead_error hypercalls_guest_measure(const uint64_t *arguments, uint64_t
 	};
 	for (unsigned int i = 0; i < SHA256_BYTES; i++)
 		answer->digest[i] = target.guest->measurement.digest[i];
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_guest_reclaim(const uint64_t *arguments, uint64_t *value)
@@ -173,7 +166,7 @@ enum bulkhead_error hypercalls_guest_destroy(const uint64_t *arguments, uint64_t
 	(void)value;
 	if (!target.error)
 		target.error = guest_destroy(target.held, target.guest);
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_vcpu_create(const uint64_t *arguments, uint64_t *value)
@@ -184,7 +177,7 @@ enum bulkhead_error hypercalls_vcpu_create(const uint64_t *arguments, uint64_t *
 	if (!target.error)
 		target.error = guest_add_vcpu(target.held, target.guest, arguments[1],
 					      phys_at(arguments[2]), phys_at(arguments[3]));
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_vcpu_set(const uint64_t *arguments, uint64_t *value)
@@ -195,7 +188,7 @@ enum bulkhead_error hypercalls_vcpu_set(const uint64_t *arguments, uint64_t *val
 	if (!target.error)
 		target.error = guest_set_vcpu(target.held, target.guest, arguments[1],
 					      phys_at(arguments[2]));
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_vcpu_get(const uint64_t *arguments, uint64_t *value)
@@ -206,7 +199,7 @@ enum bulkhead_error hypercalls_vcpu_get(const uint64_t *arguments, uint64_t *val
 	if (!target.error)
 		target.error = guest_get_vcpu(target.held, target.guest, arguments[1],
 					      phys_at(arguments[2]));
-	return end(target);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_vcpu_run(const uint64_t *arguments, uint64_t *value)

@@ -6,72 +6,44 @@
 #include "guest_platform.h"
 #include "hypercalls.h"
 
-/** A handle's guest, with the core's lock, or NULL and the lock is released. */
-static struct guest *find(uint64_t handle, struct core_locked *held)
-{
-	struct guest *guest;
-
-	*held = core_lock();
-	guest = guest_find(*held, handle);
-	if (!guest)
-		core_unlock(*held);
-	return guest;
-}
-
 enum bulkhead_error hypercalls_platform_create(const uint64_t *arguments, uint64_t *value)
 {
-	struct core_locked held;
-	struct guest *guest = find(arguments[0], &held);
-	enum bulkhead_error error;
+	struct target target = target_guest(arguments[0]);
 
 	(void)value;
-	if (!guest)
-		return BULKHEAD_NO_GUEST;
-	error = guest_platform_create(held, guest, phys_at(arguments[1]));
-	core_unlock(held);
-	return error;
+	if (!target.error)
+		target.error = guest_platform_create(target.held, target.guest, phys_at(arguments[1]));
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_platform_blob(const uint64_t *arguments, uint64_t *value)
 {
-	struct core_locked held;
-	struct guest *guest = find(arguments[0], &held);
-	enum bulkhead_error error;
+	struct target target = target_guest(arguments[0]);
 
 	(void)value;
-	if (!guest)
-		return BULKHEAD_NO_GUEST;
-	error = guest_platform_set_blob(held, guest, guest_phys_at(arguments[1]), arguments[2]);
-	core_unlock(held);
-	return error;
+	if (!target.error)
+		target.error = guest_platform_set_blob(target.held, target.guest, guest_phys_at(arguments[1]), arguments[2]);
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_platform_device(const uint64_t *arguments, uint64_t *value)
 {
-	struct core_locked held;
-	struct guest *guest = find(arguments[0], &held);
-	enum bulkhead_error error;
+	struct target target = target_guest(arguments[0]);
 
 	(void)value;
-	if (!guest)
-		return BULKHEAD_NO_GUEST;
-	error = guest_platform_add_device(held, guest, arguments[1], phys_at(arguments[2]));
-	core_unlock(held);
-	return error;
+	if (!target.error)
+		target.error = guest_platform_add_device(target.held, target.guest, arguments[1], phys_at(arguments[2]));
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_platform_relay(const uint64_t *arguments, uint64_t *value)
 {
-	struct core_locked held;
-	struct guest *guest = find(arguments[0], &held);
-	enum bulkhead_error error;
+	struct target target = target_guest(arguments[0]);
 
 	(void)value;
-	if (!guest)
-		return BULKHEAD_NO_GUEST;
-	error = guest_platform_add_relay(held, guest, arguments[1], phys_at(arguments[2]));
-	core_unlock(held);
-	return error;
+	if (!target.error)
+		target.error = guest_platform_add_relay(target.held, target.guest, arguments[1], phys_at(arguments[2]));
+	return target_end(target);
 }
 
 enum bulkhead_error hypercalls_platform_config(const uint64_t *arguments, uint64_t *value)

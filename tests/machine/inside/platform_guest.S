@@ -19,12 +19,12 @@
 platform_guest:
 	movl	$0xb000, %esp
 	lidt	idtr - platform_guest + 0x1000
-	/* Vectors 40h to 47h have a stub each that notes the vector and ends the interrupt. */
+	/* Vectors 40h to 47h have a handler each, which notes the vector and ends the interrupt. */
 	movl	$0x40, %ecx
 1:	movl	%ecx, %eax
 	subl	$0x40, %eax
 	shll	$4, %eax
-	leal	stubs - platform_guest + 0x1000(%eax), %eax
+	leal	handlers - platform_guest + 0x1000(%eax), %eax
 	movw	%ax, IDT(, %ecx, 8)
 	movw	$0x08, IDT + 2(, %ecx, 8)
 	movw	$0x8e00, IDT + 4(, %ecx, 8)
@@ -224,7 +224,7 @@ say:
 	ret
 
 	.balign 16
-stubs:
+handlers:
 	.irp	vector, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47
 	.balign 16
 	incb	SEEN + \vector
