@@ -186,3 +186,22 @@ void fixture_memory(struct fixture *fixture, const char *device, struct memory *
 	memset(memory->device, 0, sizeof(memory->device));
 	snprintf(memory->device, sizeof(memory->device), "%s", device);
 }
+
+void fixture_staff(struct fixture *fixture)
+{
+	assert_int_equal(
+	    client_call(&fixture->admin, "POST", "/api/v1/groups", "{\"name\":\"sales\"}", NULL),
+	    201);
+	assert_int_equal(client_call(&fixture->admin, "POST", "/api/v1/users",
+				     "{\"name\":\"alice\",\"groups\":[\"sales\"]}", NULL),
+			 201);
+	assert_int_equal(
+	    client_call(&fixture->admin, "POST", "/api/v1/users", "{\"name\":\"bob\"}", NULL), 201);
+	assert_int_equal(
+	    client_call(&fixture->admin, "POST", "/api/v1/images", "{\"name\":\"work\"}", NULL),
+	    201);
+	fixture_publish(fixture, 1, 2);
+	assert_int_equal(client_call(&fixture->admin, "POST", "/api/v1/assignments",
+				     "{\"image\":\"work\",\"group\":\"sales\"}", NULL),
+			 201);
+}

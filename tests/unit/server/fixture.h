@@ -20,6 +20,9 @@ struct fixture {
 /** Starts everything; ends the test if anything fails. */
 void fixture_open(struct fixture *fixture);
 
+/** Makes the staff and the image that tests speak of: alice of group sales, bob, image "work" with a release, for sales. */
+void fixture_staff(struct fixture *fixture);
+
 /** Stops, and removes the directory. */
 void fixture_close(struct fixture *fixture);
 
