@@ -2,16 +2,15 @@
  * bulkhead-blk: serves one guest's disk to one monitor over vhost-user.
  */
 #include "blk.h"
+#include "confine.h"
 #include "served.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -137,31 +136,6 @@ static int parse(int argc, char **argv, struct command_line *line)
 	return 2;
 }
 
-/** A front-end that cuts its memory file short makes every access to it a SIGBUS: this guest's disk ends, no other's. */
-static void on_bus_error(int signal)
-{
-	static const char text[] = "bulkhead-blk: the guest's memory was taken away under a request; this disk ends\n";
-
-	if (write(2, text, sizeof(text) - 1) < 0)
-		_exit(1);
-	_exit(1);
-}
-
-/** SIGTERM and SIGINT as a descriptor. */
-static int stop_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &set, NULL))
-		return -1;
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGBUS, on_bus_error);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 /** Opens the disk with the keys in the files, which are forgotten at once. */
 static int open_disk(struct command_line *line, struct served **served, struct problem *problem)
 {
@@ -196,7 +170,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bulkhead-blk: cannot forbid core files: %s\n", strerror(errno));
 		return 1;
 	}
-	stop = stop_signals();
+	stop = confine_signals("bulkhead-blk");
 	if (stop < 0) {
 		fprintf(stderr, "bulkhead-blk: signals: %s\n", strerror(errno));
 		return 1;

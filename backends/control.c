@@ -1,5 +1,6 @@
 /* Backups of a disk that is being served; see control.h. */
 #include "control.h"
+#include "stream.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -76,24 +77,6 @@ void control_answer(struct layer *layer, struct version *version, const struct c
 	answer->count = htole64(answer->count);
 }
 
-/** All bytes, or -1. */
-static int transfer(int connection, void *bytes, size_t count, bool out)
-{
-	uint8_t *at = bytes;
-
-	while (count) {
-		ssize_t now = out ? send(connection, at, count, MSG_NOSIGNAL) : recv(connection, at, count, 0);
-
-		if (now < 0 && errno == EINTR)
-			continue;
-		if (now <= 0)
-			return -1;
-		at += now;
-		count -= (size_t)now;
-	}
-	return 0;
-}
-
 /** Waits for bytes; false when this control is to stop. */
 static bool wait_for(const struct control *control, int fd)
 {
@@ -112,13 +95,13 @@ static void serve(struct control *control, int connection, uint8_t *blocks)
 	/* Who stops in the middle of a message must not keep the next one waiting for ever. */
 	setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	while (wait_for(control, connection) && transfer(connection, &question, sizeof(question), false) == 0) {
+	while (wait_for(control, connection) && stream_transfer(connection, &question, sizeof(question), false) == 0) {
 		bool read;
 
 		control_answer(control->layer, control->version, &question, &answer, blocks);
 		read = le32toh(question.what) == CONTROL_READ && answer.what == 0;
-		if (transfer(connection, &answer, sizeof(answer), true) ||
-		    (read && transfer(connection, blocks, le64toh(answer.count) * BLOCK_BYTES, true)))
+		if (stream_transfer(connection, &answer, sizeof(answer), true) ||
+		    (read && stream_transfer(connection, blocks, le64toh(answer.count) * BLOCK_BYTES, true)))
 			break;
 	}
 	if (control->layer)
@@ -236,8 +219,8 @@ int control_ask(int connection, enum control_what what, uint64_t first, uint64_t
 		.what = htole32(what), .first = htole64(first), .count = htole64(count)};
 	int32_t error;
 
-	if (transfer(connection, &question, sizeof(question), true) ||
-	    transfer(connection, answer, sizeof(*answer), false))
+	if (stream_transfer(connection, &question, sizeof(question), true) ||
+	    stream_transfer(connection, answer, sizeof(*answer), false))
 		return -EPIPE;
 	error = (int32_t)le32toh(answer->what);
 	answer->state = le32toh(answer->state);
@@ -252,5 +235,5 @@ int control_ask(int connection, enum control_what what, uint64_t first, uint64_t
 		return 0;
 	if (answer->count != count)
 		return -EPROTO;
-	return transfer(connection, blocks, count * BLOCK_BYTES, false) ? -EPIPE : 0;
+	return stream_transfer(connection, blocks, count * BLOCK_BYTES, false) ? -EPIPE : 0;
 }

@@ -1,5 +1,6 @@
 /* Asking for frames and answering; see feed.h. */
 #include "feed.h"
+#include "stream.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -82,24 +83,6 @@ static void return_connection(struct feed *feed, int connection)
 		close(connection);
 }
 
-/** All bytes, or -1. */
-static int transfer(int connection, void *bytes, size_t count, bool out)
-{
-	uint8_t *at = bytes;
-
-	while (count) {
-		ssize_t now = out ? send(connection, at, count, MSG_NOSIGNAL) : recv(connection, at, count, 0);
-
-		if (now < 0 && errno == EINTR)
-			continue;
-		if (now <= 0)
-			return -1;
-		at += now;
-		count -= (size_t)now;
-	}
-	return 0;
-}
-
 int feed_ask(struct feed *feed, const struct frame_address *address, bool urgent)
 {
 	struct feed_question question = {.number = htole32(address->number), .urgent = htole32(urgent)};
@@ -112,8 +95,8 @@ int feed_ask(struct feed *feed, const struct frame_address *address, bool urgent
 
 		if (connection < 0)
 			return connection;
-		if (transfer(connection, &question, sizeof(question), true) == 0 &&
-		    transfer(connection, &answer, sizeof(answer), false) == 0) {
+		if (stream_transfer(connection, &question, sizeof(question), true) == 0 &&
+		    stream_transfer(connection, &answer, sizeof(answer), false) == 0) {
 			int32_t error = (int32_t)le32toh(answer);
 
 			return_connection(feed, connection);
@@ -129,14 +112,14 @@ void feed_answer(int connection, int (*get)(void *context, const struct frame_ad
 {
 	struct feed_question question;
 
-	while (transfer(connection, &question, sizeof(question), false) == 0) {
+	while (stream_transfer(connection, &question, sizeof(question), false) == 0) {
 		struct frame_address address = {.number = le32toh(question.number)};
 		uint32_t answer = htole32((uint32_t)-EINVAL);
 
 		memcpy(address.salt, question.salt, SALT_BYTES);
 		if (le32toh(question.urgent) <= 1)
 			answer = htole32((uint32_t)get(context, &address, question.urgent != 0));
-		if (transfer(connection, &answer, sizeof(answer), true))
+		if (stream_transfer(connection, &answer, sizeof(answer), true))
 			break;
 	}
 }

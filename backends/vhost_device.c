@@ -303,7 +303,8 @@ static int set_vring_kick(struct vhost_device *device, struct handling *handling
 	return try_start(line);
 }
 
-static int set_vring_call(struct vhost_device *device, struct handling *handling)
+/** Takes the event fd by which a line calls, or reports an error. */
+static int set_event(struct vhost_device *device, struct handling *handling, bool is_error)
 {
 	int fd = -1;
 	struct vhost_line *line = fd_line(device, handling, &fd);
@@ -313,24 +314,19 @@ static int set_vring_call(struct vhost_device *device, struct handling *handling
 		return -EPROTO;
 	}
 	pthread_mutex_lock(&line->lock);
-	replace_fd(&line->call, fd);
+	replace_fd(is_error ? &line->error : &line->call, fd);
 	pthread_mutex_unlock(&line->lock);
 	return 0;
 }
 
+static int set_vring_call(struct vhost_device *device, struct handling *handling)
+{
+	return set_event(device, handling, false);
+}
+
 static int set_vring_err(struct vhost_device *device, struct handling *handling)
 {
-	int fd = -1;
-	struct vhost_line *line = fd_line(device, handling, &fd);
-
-	if (!line) {
-		replace_fd(&fd, -1);
-		return -EPROTO;
-	}
-	pthread_mutex_lock(&line->lock);
-	replace_fd(&line->error, fd);
-	pthread_mutex_unlock(&line->lock);
-	return 0;
+	return set_event(device, handling, true);
 }
 
 static int set_vring_enable(struct vhost_device *device, struct handling *handling)
