@@ -249,6 +249,42 @@ static void a_blob_lies_in_declared_memory(void **state)
 	assert_int_equal(guest_of(handle)->measurement.record_count, 4);
 }
 
+static void missing_tables_refuse_a_platform_and_change_nothing(void **state)
+{
+	uint64_t handle = 0;
+
+	(void)state;
+	fake_start(RESERVED_TABLES + 1);
+	assert_int_equal(call2(BULKHEAD_CALL_GUEST_CREATE, PAGE(100), 1, &handle), BULKHEAD_OK);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_CREATE, handle, PLATFORM, 0, 0), BULKHEAD_NO_TABLES);
+	assert_true(calls_service_write(VIEWER_CPU0, phys_at(PLATFORM), 1));
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_PAY, 0, PAGE(0), 0, 0), BULKHEAD_OK);
+	assert_int_equal(call_all(BULKHEAD_CALL_PLATFORM_CREATE, handle, PLATFORM, 0, 0), BULKHEAD_OK);
+}
+
+/* A vCPU's accesses where no platform is: the monitor's to answer. */
+static void without_a_platform_nothing_is_there(void **state)
+{
+	struct vcpu *vcpu = &guest_of(make_guest())->vcpus[0];
+	uint64_t value = 0;
+	uint32_t narrow = 0;
+
+	(void)state;
+	assert_false(guest_platform_mmio(vcpu, guest_phys_at(MACHINE_LAPIC), 4, false, &value));
+	assert_false(guest_platform_port(vcpu, 0xcf8, 4, false, &narrow));
+	assert_false(guest_platform_must_exit(vcpu));
+	assert_false(guest_platform_resume(vcpu));
+}
+
+static void a_vcpu_reads_its_own_local_apic(void **state)
+{
+	uint64_t handle = make_running();
+
+	(void)state;
+	assert_int_equal(read_at(handle, MACHINE_LAPIC + 0x30, 4) & 0xff, 0x14);
+	assert_true(access.is_answered);
+}
+
 static void descriptions_are_checked(void **state)
 {
 	static const struct {
@@ -415,8 +451,13 @@ static void long_work_goes_on_at_the_next_run(void **state)
 	make_requests(40, 4096, false);
 	write_at(handle, BAR2 + 0x3000, 2, 0);
 	while (((uint16_t *)page_at(AREA(1)))[1] < 40) {
-		assert_int_equal(run_page()->exit, BULKHEAD_RUN_KICK);
+		uint64_t entered = fake_counters.runs;
+
+		run_page()->exit = 0;
 		assert_int_equal(call(BULKHEAD_CALL_VCPU_RUN, handle, 0, 0, 0), BULKHEAD_OK);
+		/* The run ended with the work: the guest was not entered. */
+		assert_int_equal(run_page()->exit, BULKHEAD_RUN_KICK);
+		assert_int_equal(fake_counters.runs, entered);
 		assert_true(++runs < 40);
 	}
 	assert_true(runs >= 2);
@@ -508,6 +549,9 @@ int main(void)
 		TEST(creation_checks_and_measures),
 		TEST(creation_resumes_and_holds_others_off),
 		TEST(a_blob_lies_in_declared_memory),
+		TEST(missing_tables_refuse_a_platform_and_change_nothing),
+		TEST(without_a_platform_nothing_is_there),
+		TEST(a_vcpu_reads_its_own_local_apic),
 		TEST(descriptions_are_checked),
 		TEST(a_relay_pins_all_its_pages_or_none),
 		TEST(sixteen_areas_exist),

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The platform's accessors inside the hypervisor (guest_memory.c): what they reach of a guest and of a relay area, where
+ * they stop, and that a page the guest gives up half way through ends the access.
+ */
+#include "core_fixture.h"
+
+#include "guest_platform.h"
+
+#define RELAY_BASE  0x40000ull
+#define WRAPPED	    (1ull << 48) /* what a walk of four levels would not see */
+#define HOLE	    (4 * PAGE_BYTES) /* first address that is not filled */
+
+static uint32_t relay_pages[BULKHEAD_RELAY_PAGES + 1];
+
+/* A guest with four filled pages, 0 .. HOLE, the third and fourth far from the others. */
+static struct memory guest_memory(void)
+{
+	uint64_t handle = make_guest();
+
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(10), 0, 2), BULKHEAD_OK);
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, PAGE(20), 2 * PAGE_BYTES, 2), BULKHEAD_OK);
+	return (struct memory){ .guest = guest_of(handle) };
+}
+
+/* A relay area in pages of falling numbers; the entry after its last names a page too. */
+static struct memory relay_memory(void)
+{
+	for (uint32_t i = 0; i <= BULKHEAD_RELAY_PAGES; i++)
+		relay_pages[i] = (uint32_t)((LARGE(2) + (400 - i) * PAGE_BYTES) / PAGE_BYTES);
+	return (struct memory){ .base = RELAY_BASE, .pages = relay_pages };
+}
+
+static uint8_t *byte_at(uint64_t address)
+{
+	return (uint8_t *)arch_page(phys_at(address & ~(PAGE_BYTES - 1))) + (address & (PAGE_BYTES - 1));
+}
+
+static void bytes_are_read_and_written_across_pages(void **state)
+{
+	struct memory guest = guest_memory(), relay = relay_memory();
+	uint8_t bytes[PAGE_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 7);
+	assert_true(memory_write(&guest, 2 * PAGE_BYTES - 100, bytes, sizeof(bytes)));
+	assert_int_equal(*byte_at(PAGE(11) + PAGE_BYTES - 100), bytes[0]);
+	assert_int_equal(*byte_at(PAGE(20)), bytes[100]);
+	memset(bytes, 0, sizeof(bytes));
+	assert_true(memory_read(&guest, 2 * PAGE_BYTES - 100, bytes, sizeof(bytes)));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		assert_int_equal(bytes[i], (uint8_t)(i * 7));
+	assert_true(memory_copy(&relay, RELAY_BASE + PAGE_BYTES - 8, &guest, 2 * PAGE_BYTES - 100, 4000));
+	assert_int_equal(*byte_at(LARGE(2) + 400 * PAGE_BYTES + PAGE_BYTES - 8), bytes[0]);
+	assert_int_equal(*byte_at(LARGE(2) + 399 * PAGE_BYTES + 3991), bytes[3999]);
+	assert_true(memory_copy(&guest, 0, &relay, RELAY_BASE + PAGE_BYTES - 8, 4000));
+	assert_int_equal(*byte_at(PAGE(10) + 3999), bytes[3999]);
+}
+
+static void a_guests_memory_ends_where_it_is_not_filled(void **state)
+{
+	struct memory guest = guest_memory(), relay = relay_memory();
+	uint8_t bytes[16] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+
+	(void)state;
+	assert_true(memory_read(&guest, HOLE - 16, bytes, 16));
+	assert_false(memory_read(&guest, HOLE - 15, bytes, 16));
+	assert_false(memory_read(&guest, HOLE, bytes, 1));
+	assert_false(memory_read(&guest, WRAPPED, bytes, 1));
+	assert_false(memory_read(&guest, UINT64_MAX - 7, bytes, 16));
+	memset(bytes, 0xff, sizeof(bytes));
+	assert_false(memory_write(&guest, HOLE - 8, bytes, 16));
+	assert_false(memory_write(&guest, UINT64_MAX - 7, bytes, 16));
+	assert_int_equal(*byte_at(PAGE(21) + PAGE_BYTES - 8), 0);
+	assert_false(memory_copy(&guest, HOLE - 8, &relay, RELAY_BASE, 16));
+	assert_int_equal(*byte_at(PAGE(21) + PAGE_BYTES - 8), 0);
+	*byte_at(LARGE(2) + 400 * PAGE_BYTES) = 9;
+	assert_false(memory_copy(&relay, RELAY_BASE, &guest, HOLE - 8, 16));
+	assert_int_equal(*byte_at(LARGE(2) + 400 * PAGE_BYTES), 9);
+}
+
+static void a_relay_area_has_both_ends(void **state)
+{
+	struct memory relay = relay_memory();
+	const uint64_t end = RELAY_BASE + BULKHEAD_RELAY_AREA_BYTES;
+	uint8_t bytes[16];
+
+	(void)state;
+	assert_int_equal(BULKHEAD_RELAY_AREA_BYTES, BULKHEAD_RELAY_PAGES * PAGE_BYTES);
+	assert_true(memory_read(&relay, RELAY_BASE, bytes, 16));
+	assert_true(memory_read(&relay, end - 16, bytes, 16));
+	assert_false(memory_read(&relay, end - 15, bytes, 16));
+	assert_false(memory_read(&relay, end, bytes, 1));
+	assert_false(memory_read(&relay, RELAY_BASE - 1, bytes, 1));
+	assert_false(memory_write(&relay, end, bytes, 1));
+}
+
+static void an_exchange_is_of_its_size_and_aligned(void **state)
+{
+	struct memory guest = guest_memory();
+	const uint64_t both = 0x1122334455667788ull;
+
+	(void)state;
+	assert_true(memory_write(&guest, 8, &both, 8));
+	assert_false(memory_exchange(&guest, 8, 4, 0x99, 1));
+	assert_true(memory_exchange(&guest, 8, 4, 0x55667788, 0xaabbccdd));
+	assert_int_equal(*(uint64_t *)byte_at(PAGE(10) + 8), 0x11223344aabbccddull);
+	assert_false(memory_exchange(&guest, 8, 8, both, 0));
+	assert_true(memory_exchange(&guest, 8, 8, 0x11223344aabbccddull, both));
+	assert_int_equal(*(uint64_t *)byte_at(PAGE(10) + 8), both);
+	assert_false(memory_exchange(&guest, 12, 8, 0x11223344ull, 1));
+	assert_false(memory_exchange(&guest, 10, 4, 0x33445566, 1));
+	assert_int_equal(*(uint64_t *)byte_at(PAGE(10) + 8), both);
+	assert_false(memory_exchange(&guest, HOLE, 8, 0, 1));
+}
+
+/* Another processor gives the page at an address up as soon as this one has looked at it. */
+static struct {
+	struct guest *guest;
+	struct guest_phys at;
+	struct phys page;
+} given_up;
+
+static void give_up(struct phys page)
+{
+	if (page.value != given_up.page.value)
+		return;
+	fake_on_page = NULL;
+	address_space_set(&given_up.guest->space, input_of_guest(given_up.at), page, 1, ACCESS_NONE);
+}
+
+static void give_up_when_seen(struct guest *guest, uint64_t at, uint64_t page)
+{
+	given_up.guest = guest;
+	given_up.at = guest_phys_at(at);
+	given_up.page = phys_at(page);
+	fake_on_page = give_up;
+}
+
+static void a_page_given_up_half_way_ends_the_access(void **state)
+{
+	struct memory guest = guest_memory(), relay = relay_memory();
+	const uint8_t bytes[16] = { 1 };
+
+	(void)state;
+	give_up_when_seen(guest.guest, PAGE_BYTES, PAGE(11));
+	assert_false(memory_write(&guest, PAGE_BYTES - 8, bytes, 16));
+	assert_null(fake_on_page);
+	give_up_when_seen(guest.guest, 2 * PAGE_BYTES, PAGE(20));
+	assert_false(memory_copy(&relay, RELAY_BASE, &guest, 2 * PAGE_BYTES, 16));
+	give_up_when_seen(guest.guest, 3 * PAGE_BYTES, PAGE(21));
+	assert_false(memory_copy(&guest, 3 * PAGE_BYTES, &relay, RELAY_BASE, 16));
+	assert_null(fake_on_page);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(bytes_are_read_and_written_across_pages),
+		TEST(a_guests_memory_ends_where_it_is_not_filled),
+		TEST(a_relay_area_has_both_ends),
+		TEST(an_exchange_is_of_its_size_and_aligned),
+		TEST(a_page_given_up_half_way_ends_the_access),
+	};
+
+	return cmocka_run_group_tests_name("core-memory", tests, NULL, NULL);
+}
