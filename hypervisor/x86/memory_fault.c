@@ -2,13 +2,13 @@
 /*
  * See memory_fault.h.
  */
+#include "../platform/mmio_decoder.h"
 #include "apic.h"
 #include "config_space.h"
 #include "device_interrupts.h"
 #include "hypervisor.h"
 #include "memory_fault.h"
 #include "service_memory.h"
-#include "store_decoder.h"
 
 #define MAX_WINDOWS 40u
 
@@ -96,35 +96,73 @@ static bool window_write(struct processor *processor, unsigned int window, uint6
 	return true;
 }
 
+/* The access of an instruction to a filtered register. */
+struct window_access {
+	struct processor *processor;
+	unsigned int window;
+	bool is_unfinished;
+};
+
+static uint64_t read_window(void *context, uint64_t address, uint32_t size_bytes)
+{
+	(void)context;
+	return raw_read(address, size_bytes);
+}
+
+static void write_window(void *context, uint64_t address, uint32_t size_bytes, uint64_t value)
+{
+	struct window_access *access = context;
+
+	access->is_unfinished = !window_write(access->processor, access->window, address, size_bytes, value);
+}
+
+/* What drivers write registers with. Repeating anything but a plain store would not be the same. */
+static bool is_carried_out(const struct mmio_instruction *instruction, enum window_kind kind)
+{
+	switch (instruction->kind) {
+	case MMIO_STORE:
+		return true;
+	case MMIO_EXCHANGE:
+		return kind != WINDOW_IOMMU;
+	case MMIO_STOS:
+		return kind != WINDOW_IOMMU && !instruction->is_repeated;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Carries out the store that was stopped. The address comes from the hardware, never from the instruction: whatever
+ * another processor has meanwhile put in its place, the check is made on what will be written.
+ */
 static bool emulate(struct processor *processor, unsigned int window, uint64_t address)
 {
+	struct window_access access = { .processor = processor, .window = window };
+	struct mmio_device device = { read_window, write_window, &access };
 	struct view view = vendor_view(processor);
-	uint64_t *gpr = processor->gpr;
-	uint8_t bytes[INSTRUCTION_BYTES];
-	struct store store;
-	uint64_t value;
-	size_t count;
+	struct mmio_state state = { .rflags = view.rflags };
+	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
+	struct mmio_instruction instruction;
+	uint32_t count;
 
 	count = service_memory_fetch(&view, view.rip + (view.is_64bit ? 0 : view.cs_base), bytes,
 				     sizeof(bytes));
-	if (!store_decode(bytes, count, view.is_64bit, &store))
+	if (!mmio_decode(bytes, count, view.is_64bit ? MMIO_CODE_64 : MMIO_CODE_32, &instruction) ||
+	    !is_carried_out(&instruction, windows.rows[window].kind) ||
+	    (address & (instruction.size_bytes - 1u)) != 0)
 		return false;
-	if ((address & (store.size_bytes - 1)) != 0)
+	for (unsigned int i = 0; i < GPR_COUNT; i++)
+		state.gpr[i] = processor->gpr[i];
+	state.gpr[GPR_RAX] = vendor_rax(processor);
+	/* No memory: none of these has a second operand there. */
+	if (!mmio_execute(&state, &instruction, NULL, address, true, &device))
 		return false;
-	/* Nobody exchanges these, and repeating an exchange or a string store would not be the same. */
-	if (windows.rows[window].kind == WINDOW_IOMMU && (store.is_exchange || store.is_string))
-		return false;
-	gpr[GPR_RAX] = vendor_rax(processor);
-	value = store_value(&store, gpr);
-	if (store.is_exchange) {
-		store_exchange(&store, gpr, raw_read(address, store.size_bytes));
-		vendor_set_rax(processor, gpr[GPR_RAX]);
-	}
-	if (store.is_string)
-		gpr[GPR_RDI] += view.rflags & RFLAGS_DF ? -(uint64_t)store.size_bytes :
-							  (uint64_t)store.size_bytes;
-	if (window_write(processor, window, address, store.size_bytes, value))
-		vendor_skip(processor, store.length_bytes);
+	if (access.is_unfinished)
+		return true;
+	for (unsigned int i = 0; i < GPR_COUNT; i++)
+		processor->gpr[i] = state.gpr[i];
+	vendor_set_rax(processor, state.gpr[GPR_RAX]);
+	vendor_skip(processor, instruction.length_bytes);
 	return true;
 }
 

@@ -9,9 +9,6 @@
 
 #define SHADOW	      1ull
 #define OPCODE_HLT    0xf4u
-#define RESET_VECTOR  0xfff0u
-#define RESET_BASE    0xffff0000ull
-#define RESET_SEGMENT 0xf000u
 
 static struct local_apic *local_of(const struct vcpu *vcpu)
 {
@@ -80,33 +77,10 @@ void svm_guest_keep_shadow(struct vcpu *vcpu)
 	guest->is_halted = 1;
 }
 
-/* State after INIT; a start-up message says where to begin, the boot processor begins at the reset vector. */
+/* The boot processor begins at the reset vector, the others wait for a start-up message that says where. */
 static void reset(struct processor *processor, struct svm_vcpu *guest)
 {
-	struct vmcb_segment data = { 0, 0x93, 0xffff, 0 };
-	struct vmcb *vmcb = guest->vmcb;
-
-	vmcb->cs = (struct vmcb_segment){ RESET_SEGMENT, 0x9b, 0xffff, RESET_BASE };
-	vmcb->ss = vmcb->ds = vmcb->es = vmcb->fs = vmcb->gs = data;
-	vmcb->gdtr = vmcb->idtr = (struct vmcb_segment){ 0, 0, 0xffff, 0 };
-	vmcb->ldtr = (struct vmcb_segment){ 0, 0x82, 0xffff, 0 };
-	vmcb->tr = (struct vmcb_segment){ 0, 0x8b, 0xffff, 0 };
-	vmcb->cpl = 0;
-	vmcb->efer = EFER_SVME;
-	vmcb->cr0 = CR0_ET | (vmcb->cr0 & (CR0_CD | CR0_NW));
-	vmcb->cr2 = vmcb->cr3 = vmcb->cr4 = 0;
-	vmcb->dr6 = 0xffff0ff0;
-	vmcb->dr7 = 0x400;
-	vmcb->rflags = RFLAGS_FIXED;
-	vmcb->rip = RESET_VECTOR;
-	vmcb->rsp = vmcb->rax = 0;
-	vmcb->event = 0;
-	vmcb->interrupt_shadow = 0;
-	vmcb->intercept1 &= ~INTERCEPT1_IRET;
-	vmcb->tlb_control = TLB_FLUSH_ALL;
-	for (unsigned int i = 0; i < GPR_COUNT; i++)
-		processor->gpr[i] = 0;
-	processor->gpr[GPR_RDX] = cpuid(1, 0).eax;
+	svm_reset(processor, guest->vmcb);
 	guest->is_halted = guest->is_nmi_pending = guest->is_nmi_blocked = 0;
 }
 
@@ -122,9 +96,7 @@ static void take_signals(struct processor *processor, struct vcpu *vcpu, struct 
 	}
 	if ((signals & LOCAL_APIC_STARTUP) && guest->is_waiting) {
 		reset(processor, guest);
-		guest->vmcb->cs.selector = (uint16_t)((signals & 0xff) << 8);
-		guest->vmcb->cs.base = (uint64_t)(signals & 0xff) << 12;
-		guest->vmcb->rip = 0;
+		svm_start_up(guest->vmcb, (uint8_t)signals);
 		guest->is_waiting = 0;
 	}
 	if ((signals & LOCAL_APIC_NMI) && !guest->is_waiting) {

@@ -196,33 +196,12 @@ void vendor_enter(struct processor *processor, const struct entry_point *entry, 
 	processor->run_state = (uint64_t)vmcb;
 }
 
-/* State after INIT and a start-up message (14.1.3, 15.30), SVME kept as VMRUN demands it. */
 void vendor_reset(struct processor *processor, uint8_t startup_vector)
 {
 	struct vmcb *vmcb = svm_service(processor);
-	struct vmcb_segment data = { 0, 0x93, 0xffff, 0 };
 
-	vmcb->cs = (struct vmcb_segment){ (uint16_t)(startup_vector << 8), 0x9b, 0xffff,
-					  (uint64_t)startup_vector << 12 };
-	vmcb->ss = vmcb->ds = vmcb->es = vmcb->fs = vmcb->gs = data;
-	vmcb->gdtr = vmcb->idtr = (struct vmcb_segment){ 0, 0, 0xffff, 0 };
-	vmcb->ldtr = (struct vmcb_segment){ 0, 0x82, 0xffff, 0 };
-	vmcb->tr = (struct vmcb_segment){ 0, 0x8b, 0xffff, 0 };
-	vmcb->cpl = 0;
-	vmcb->efer = EFER_SVME;
-	vmcb->cr0 = CR0_ET | (vmcb->cr0 & (CR0_CD | CR0_NW));
-	vmcb->cr2 = vmcb->cr3 = vmcb->cr4 = 0;
-	vmcb->dr6 = 0xffff0ff0;
-	vmcb->dr7 = 0x400;
-	vmcb->rflags = RFLAGS_FIXED;
-	vmcb->rip = vmcb->rsp = vmcb->rax = 0;
-	vmcb->event = 0;
-	vmcb->interrupt_shadow = 0;
-	vmcb->intercept1 &= ~INTERCEPT1_IRET;
-	vmcb->tlb_control = TLB_FLUSH_ALL;
-	for (unsigned int i = 0; i < GPR_COUNT; i++)
-		processor->gpr[i] = 0;
-	processor->gpr[GPR_RDX] = cpuid(1, 0).eax; /* family, model, stepping */
+	svm_reset(processor, vmcb);
+	svm_start_up(vmcb, startup_vector);
 	processor->is_nmi_blocked = processor->is_nmi_pending = 0;
 }
 

@@ -35,6 +35,15 @@ void svm_run_once(struct processor *processor);
 /** Handles an exit of the service domain. */
 void svm_exit(struct processor *processor, struct vmcb *vmcb);
 
+/**
+ * Registers as after INIT, SVME kept as VMRUN demands it: execution begins at the reset vector.
+ * @processor: runs @vmcb; its general registers are set too
+ */
+void svm_reset(struct processor *processor, struct vmcb *vmcb);
+
+/** A start-up message after that: execution begins at @vector << 12. */
+void svm_start_up(struct vmcb *vmcb, uint8_t vector);
+
 /** Permission maps of the service domain, built by vendor_start(). */
 extern uint8_t svm_port_map[3 * 4096];
 extern uint8_t svm_msr_map[2 * 4096];
