@@ -19,7 +19,8 @@ BOOT_PATH = "EFI/BOOT/BOOTX64.EFI"  # what firmware starts from a disk it was to
 SETTINGS = {"log": "info", "if-unverified": "continue"}
 COMMAND_LINE = "console=ttyS0,115200 loglevel=5 printk.devkmsg=on panic=-1 iommu=pt"
 # While it starts, Linux looks once whether the timer's interrupt arrives, and gives it about 50 ms of the host's clock.
-# With remapped interrupts it has nothing else to try and panics; on a busy host QEMU's threads may get less than that.
+# With remapped interrupts it has nothing else to try and panics. That has been seen, on a busy host, where QEMU's threads
+# may get less than that: a likely cause, not a shown one.
 # Row `timer` makes the look, with instruction counting, where the host's clock plays no part.
 TIMER = "no_timer_check"
 
