@@ -187,6 +187,7 @@ int agent_open(struct agent *agent, char error[AGENT_ERROR_MAX])
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX, "%s", why);
 	agent_merge_policy(agent);
+	agent->autostart_due = agent->enrolled;
 	return result;
 }
 

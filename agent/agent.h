@@ -64,6 +64,8 @@ struct agent {
 	struct policy_effective effective;
 
 	struct agent_running running[AGENT_GUESTS_MAX];
+	char started[AGENT_GUESTS_MAX][AGENT_NAME_MAX]; /* guests not to be started by themselves again */
+	bool autostart_due; /* the listening thread looks what policy wants started */
 	struct agent_progress progress;
 	struct arrival *arrivals[AGENT_GUESTS_MAX]; /* releases on their way (arrival.h) */
 	char resting[AGENT_NAME_MAX]; /* the guest whose resting user disk is in use; empty: none */

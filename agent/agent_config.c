@@ -13,7 +13,7 @@
 
 static const char *const fields[] = {
     "data",	   "keyd",     "control", "poll_seconds", "bandwidth_bytes",
-    "quota_bytes", "personal", "monitor", "disk",	  NULL};
+    "quota_bytes", "personal", "monitor", "disk",	  "networks", NULL};
 
 /* What serves a disk where the configuration names nothing else. */
 static const char *const usual_disk[] = {BLK_PROGRAM,
@@ -90,6 +90,22 @@ static int read_command(const json_t *root, const char *field, const char *const
 	return 0;
 }
 
+/** Reads {"open": TEXT, "company": TEXT, "none": TEXT}, each of which may be absent. */
+static int read_networks(const json_t *root, char networks[POLICY_NETWORKS][AGENT_PATH_MAX])
+{
+	const struct policy_field_rule *rule = &policy_field_rules[POLICY_NETWORK];
+	const json_t *object = json_object_get(root, "networks");
+
+	snprintf(networks[POLICY_NETWORK_OPEN], AGENT_PATH_MAX, "%s", rule->words[POLICY_NETWORK_OPEN]);
+	if (object && (!json_is_object(object) || !strict_json_only_keys(object, rule->words)))
+		return -EBADMSG;
+	for (int i = 0; i < POLICY_NETWORKS; i++)
+		if (json_object_get(object, rule->words[i]) &&
+		    strict_json_string(object, rule->words[i], networks[i], AGENT_PATH_MAX) != 0)
+			return -EBADMSG;
+	return 0;
+}
+
 int agent_config_parse(const char *text, size_t text_bytes, struct agent_config *config,
 		       char *error, size_t error_size)
 {
@@ -119,6 +135,9 @@ int agent_config_parse(const char *text, size_t text_bytes, struct agent_config 
 		result = wrong(error, error_size, "bandwidth_bytes", "is no number");
 	else if (read_number(root, "quota_bytes", 0, 0, &config->quota_bytes) != 0)
 		result = wrong(error, error_size, "quota_bytes", "is no number");
+	else if (read_networks(root, config->networks) != 0)
+		result = wrong(error, error_size, "networks",
+			       "is an object of texts for \"open\", \"company\", \"none\"");
 	else if (read_command(root, "monitor", NULL, 0, &config->monitor) != 0)
 		result = wrong(error, error_size, "monitor", "is no list of words");
 	else if (read_command(root, "disk", usual_disk, sizeof(usual_disk) / sizeof(usual_disk[0]),

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "trust/policy.h"
+
 #define AGENT_COMMAND_WORDS_MAX 96
 #define AGENT_PATH_MAX		512
 
@@ -26,6 +28,8 @@ struct agent_config {
 	uint64_t bandwidth_bytes;     /* a second, 0: no limit; policy may be lower */
 	uint64_t quota_bytes;	      /* for the company's guests, 0: what the disk has */
 	bool personal;		      /* the user's own agent: no server, no enrolment */
+	/* what %{network} becomes where policy gives a guest that network */
+	char networks[POLICY_NETWORKS][AGENT_PATH_MAX];
 	struct agent_command monitor; /* runs a guest; ends when the guest does */
 	struct agent_command disk;    /* serves one disk on a socket */
 };

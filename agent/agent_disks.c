@@ -13,13 +13,12 @@
 
 #include "agent_keys.h"
 #include "agent_log.h"
+#include "agent_policy.h"
 #include "arrival.h"
 #include "boot_trace.h"
 #include "durable_file.h"
 #include "store/collect.h"
 #include "trust/strict_json.h"
-
-#define USER_DISK_SIZE "64G" /* sparse: what is not written takes no space */
 
 void agent_disks_release_path(const struct agent *agent, const char *image, uint64_t release,
 			      const char *name, char path[AGENT_PATH_MAX])
@@ -386,7 +385,8 @@ int agent_disks_open(struct agent *agent, const struct agent_guest_row *guest,
 	disks[0].kind = "system";
 	disks[0].layer = disks[0].size = "";
 	disks[1].kind = disks[1].layer = "user";
-	disks[1].size = USER_DISK_SIZE;
+	agent_policy_user_disk(agent, disks[1].size_text);
+	disks[1].size = disks[1].size_text;
 	agent_disks_state(agent, guest->name, disks[0].state);
 	agent_disks_state(agent, guest->name, disks[1].state);
 	result = durable_file_make_directory(disks[0].state, 0700);

@@ -79,6 +79,7 @@ struct agent_disk {
 	unsigned char key[32];	    /* of its layers */
 	const char *layer;	    /* a disk of one layer: its folder */
 	const char *size;	    /* of that layer, if it has to be made */
+	char size_text[24];
 	char store[AGENT_PATH_MAX]; /* a version: where its frames are */
 	unsigned char domain_key[32];
 	char version[AGENT_VERSION_TEXT];

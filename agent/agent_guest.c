@@ -19,6 +19,7 @@
 
 #include "agent_disks.h"
 #include "agent_log.h"
+#include "agent_policy.h"
 #include "durable_file.h"
 #include "fat_image.h"
 #include "identity.h"
@@ -228,12 +229,17 @@ static int start_monitor(struct agent *agent, struct agent_running *running, con
 			 const char *user, const char *config, char error[AGENT_ERROR_MAX])
 {
 	char log[AGENT_PATH_MAX + 16], release[24], guest_agent[AGENT_PATH_MAX + 16];
+	const char *network;
+	int result;
 
 	if (agent->config.monitor.count == 0) {
 		snprintf(error, AGENT_ERROR_MAX,
 			 "no \"monitor\" is configured, so no guest can start; see docs/agent.md");
 		return -ENOENT;
 	}
+	result = agent_policy_network(agent, running->name, &network, error);
+	if (result != 0)
+		return result;
 	snprintf(log, sizeof(log), "%s/monitor.log", running->directory);
 	snprintf(release, sizeof(release), "%llu", (unsigned long long)running->release);
 	snprintf(guest_agent, sizeof(guest_agent), "%s/guest-agent", running->directory);
@@ -245,6 +251,7 @@ static int start_monitor(struct agent *agent, struct agent_running *running, con
 							      {"config", config},
 							      {"directory", running->directory},
 							      {"agent", guest_agent},
+							      {"network", network},
 							      {NULL, NULL}},
 				 log, NULL);
 	if (running->monitor >= 0)
@@ -344,6 +351,7 @@ int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ER
 		running->monitor = 0;
 		return result;
 	}
+	agent_policy_note_start(agent, name);
 	agent_log(AGENT_INFO, "guest.started", "s:s, s:I", "guest", name, "release",
 		  (json_int_t)guest.current);
 	return 0;

@@ -14,6 +14,7 @@
 #include "agent_guest.h"
 #include "agent_keys.h"
 #include "agent_log.h"
+#include "agent_policy.h"
 #include "arrival.h"
 #include "boot_trace.h"
 #include "durable_file.h"
@@ -163,6 +164,21 @@ static int make_ready(struct installation *installation, struct arrival *arrival
 	return 0;
 }
 
+/** Whether there is space for it by quota: the frames that are missing, and what they expand to. */
+static int fits(struct installation *installation, struct arrival *arrival)
+{
+	struct agent *agent = installation->agent;
+	struct arrival_progress progress;
+
+	if (agent_policy_quota(agent) == 0)
+		return 0;
+	arrival_progress(arrival, &progress);
+	return agent_policy_fits(agent, installation->image, arrival_release(arrival),
+				 agent_disks_used(agent),
+				 progress.total_bytes - progress.done_bytes +
+				     arrival_manifest(arrival)->data_blocks * BLOCK_BYTES);
+}
+
 static int begin(struct installation *installation)
 {
 	uint64_t release = installation->release->release;
@@ -176,6 +192,11 @@ static int begin(struct installation *installation)
 		result = open_arrival(installation, release, feed, &arrival);
 	if (result != 0)
 		return result;
+	result = fits(installation, arrival);
+	if (result != 0) {
+		arrival_close(arrival);
+		return result;
+	}
 	boot_trace_fetch(installation->agent, arrival);
 	if (!agent_disks_ready(installation->agent, installation->image, release, NULL))
 		result = make_ready(installation, arrival);

@@ -19,6 +19,7 @@
 #include "agent_control.h"
 #include "agent_guest.h"
 #include "agent_log.h"
+#include "agent_policy.h"
 #include "agent_sync.h"
 #include "agent_work.h"
 
@@ -89,6 +90,8 @@ static void listen_and_reap(int listener, int signals)
 			accept_one(listener);
 		pthread_mutex_lock(&agent.lock);
 		agent_guest_reap(&agent);
+		if (!end && agent.autostart_due)
+			agent_policy_autostart(&agent);
 		pthread_mutex_unlock(&agent.lock);
 	}
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -21,6 +22,7 @@
 #include "agent_guest.h"
 #include "agent_keys.h"
 #include "agent_log.h"
+#include "agent_policy.h"
 #include "agent_work.h"
 #include "arrival.h"
 #include "boot_trace.h"
@@ -116,8 +118,10 @@ static void stop_for_update(struct agent *agent, const char *name)
 	if (running && agent->effective.values[POLICY_UPDATE_MODE].number == 2 &&
 	    agent_database_guest_get(agent->database, name, &row) == 0 &&
 	    row.wanted != running->release && !row.held_back &&
-	    agent_disks_ready(agent, name, row.wanted, NULL))
+	    agent_disks_ready(agent, name, row.wanted, NULL)) {
 		agent_guest_stop(agent, name, false);
+		agent_policy_start_again(agent, name);
+	}
 }
 
 /** A release that a guest runs, or would, goes on arriving whether or not the server answers. */
@@ -243,7 +247,7 @@ static int send_report(struct agent *agent)
 	body = json_pack("{s:s, s:o, s:I, s:I, s:I, s:I}", "agent", AGENT_VERSION, "guests",
 			 report.guests, "roles", (json_int_t)agent->memory.roles.version, "policy",
 			 (json_int_t)agent->memory.policy, "quota_bytes",
-			 (json_int_t)agent->config.quota_bytes, "used_bytes",
+			 (json_int_t)agent_policy_quota(agent), "used_bytes",
 			 (json_int_t)agent_disks_used(agent));
 	if (agent_keys_state(agent->config.keyd, &vault, error) == 0) {
 		json_object_set(body, "enforcement", json_object_get(vault, "enforcement"));
@@ -385,6 +389,8 @@ void *agent_sync_run(void *context)
 			failures = result == 0 ? 0 : failures + 1;
 			next = next_round(agent, failures);
 			pthread_mutex_lock(&agent->lock);
+			agent->autostart_due = true;
+			eventfd_write(agent->listening_wake, 1);
 			continue;
 		}
 		if (agent->enrolled && next < until.tv_sec)

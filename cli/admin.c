@@ -17,11 +17,7 @@ int admin_list(const struct cli_context *context, const char *path,
 		return status;
 	status = remote_list(remote, path, &items);
 	if (!status) {
-		if (cli_switch(context, "json"))
-			output_json(items);
-		else
-			output_table(items, columns, column_count, empty);
-		json_decref(items);
+		output_rows(items, cli_switch(context, "json"), columns, column_count, empty);
 	}
 	remote_close(remote);
 	return status;

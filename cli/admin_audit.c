@@ -198,11 +198,7 @@ static int list_run(const struct cli_context *context)
 					       65536, &entry))
 				json_array_append_new(rows, entry);
 		}
-		if (cli_switch(context, "json"))
-			output_json(rows);
-		else
-			output_table(rows, columns, 7, "Nothing has happened yet.");
-		json_decref(rows);
+		output_rows(rows, cli_switch(context, "json"), OUTPUT_COLUMNS(columns), "Nothing has happened yet.");
 		json_decref(items);
 	}
 	remote_close(remote);

@@ -30,7 +30,7 @@ static const struct output_column backup_columns[] = {
 
 static int list_run(const struct cli_context *context)
 {
-	return admin_list(context, "/api/v1/devices", device_columns, 6,
+	return admin_list(context, "/api/v1/devices", OUTPUT_COLUMNS(device_columns),
 			  "No devices yet; bulkhead device token makes a token to enrol one.");
 }
 
@@ -148,7 +148,7 @@ static int token_run(const struct cli_context *context)
 
 static int enrolments_run(const struct cli_context *context)
 {
-	return admin_list(context, "/api/v1/enrolments", enrolment_columns, 3,
+	return admin_list(context, "/api/v1/enrolments", OUTPUT_COLUMNS(enrolment_columns),
 			  "No PC waits for approval.");
 }
 
@@ -261,12 +261,8 @@ static int commands_run(const struct cli_context *context)
 	if (!status)
 		status = remote_list(remote, path, &items);
 	if (!status) {
-		if (cli_switch(context, "json"))
-			output_json(items);
-		else
-			output_table(items, command_columns, 7,
-				     "This device was never told anything.");
-		json_decref(items);
+		output_rows(items, cli_switch(context, "json"), OUTPUT_COLUMNS(command_columns),
+			    "This device was never told anything.");
 	}
 	remote_close(remote);
 	return status;
@@ -277,12 +273,12 @@ static int backup_list_run(const struct cli_context *context)
 	char path[256];
 
 	if (!cli_argument(context, 0))
-		return admin_list(context, "/api/v1/disks", disk_columns, 5,
+		return admin_list(context, "/api/v1/disks", OUTPUT_COLUMNS(disk_columns),
 				  "No user disk was ever backed up.");
 	if (!admin_name(context, cli_argument(context, 0)))
 		return CLI_USAGE;
 	snprintf(path, sizeof(path), "/api/v1/disks/%s/backups", cli_argument(context, 0));
-	return admin_list(context, path, backup_columns, 6, "This disk has no backup yet.");
+	return admin_list(context, path, OUTPUT_COLUMNS(backup_columns), "This disk has no backup yet.");
 }
 
 static const struct cli_option json_options[] = {ADMIN_JSON, {0}};

@@ -219,11 +219,7 @@ static int roles_run(const struct cli_context *context)
 							      memory->roles.roles[role].threshold,
 							      "name", name, "id", id));
 		}
-	if (cli_switch(context, "json"))
-		output_json(rows);
-	else
-		output_table(rows, columns, 4, "");
-	json_decref(rows);
+	output_rows(rows, cli_switch(context, "json"), OUTPUT_COLUMNS(columns), "");
 	remote_close(remote);
 	return CLI_OK;
 }

@@ -19,7 +19,7 @@ static const struct output_column account_columns[] = {{"name", "NAME", OUTPUT_T
 
 static int user_list_run(const struct cli_context *context)
 {
-	return admin_list(context, "/api/v1/users", user_columns, 3,
+	return admin_list(context, "/api/v1/users", OUTPUT_COLUMNS(user_columns),
 			  "No users yet; bulkhead user add NAME.");
 }
 
@@ -146,7 +146,7 @@ static int user_import_ldap_run(const struct cli_context *context)
 
 static int group_list_run(const struct cli_context *context)
 {
-	return admin_list(context, "/api/v1/groups", group_columns, 3,
+	return admin_list(context, "/api/v1/groups", OUTPUT_COLUMNS(group_columns),
 			  "No groups yet; bulkhead group add NAME.");
 }
 
@@ -190,7 +190,7 @@ static int group_leave_run(const struct cli_context *context)
 
 static int account_list_run(const struct cli_context *context)
 {
-	return admin_list(context, "/api/v1/accounts", account_columns, 3, "No accounts.");
+	return admin_list(context, "/api/v1/accounts", OUTPUT_COLUMNS(account_columns), "No accounts.");
 }
 
 static int account_add_run(const struct cli_context *context)

@@ -2,6 +2,7 @@
 #include "admin.h"
 #include "documents.h"
 #include "officer.h"
+#include "policy_table.h"
 #include "settings.h"
 #include "trust/strict_json.h"
 
@@ -183,8 +184,8 @@ static int set_run(const struct cli_context *context)
 		json_decref(document);
 	}
 	if (!status && cli_argument(context, 1) && !policy_field_rules[field].enforced_by)
-		fprintf(stderr, "%s is signed and merged, but nothing on a PC enforces it yet\n",
-			cli_argument(context, 0));
+		fprintf(stderr, "%s is signed and merged, but %s\n", cli_argument(context, 0),
+			policy_enforcer(field));
 	remote_close(remote);
 	return status;
 }
@@ -224,29 +225,6 @@ static int publish_run(const struct cli_context *context)
 	return status;
 }
 
-static void show_effective(const json_t *view)
-{
-	json_t *rows = json_array(), *entry;
-	const char *field;
-	static const struct output_column columns[] = {{"field", "FIELD", OUTPUT_TEXT},
-						       {"value", "VALUE", OUTPUT_TEXT},
-						       {"from", "DECIDED BY", OUTPUT_TEXT}};
-
-	json_object_foreach((json_t *)view, field, entry)
-	{
-		const json_t *value = json_object_get(entry, "value");
-		char *text = json_is_string(value) ? strdup(json_string_value(value))
-						   : json_dumps(value, JSON_ENCODE_ANY);
-
-		json_array_append_new(rows,
-				      json_pack("{s:s, s:s, s:O}", "field", field, "value", text,
-						"from", json_object_get(entry, "from")));
-		free(text);
-	}
-	output_table(rows, columns, 3, "");
-	json_decref(rows);
-}
-
 static int effective_run(const struct cli_context *context)
 {
 	json_t *view = NULL, *document = NULL, *body;
@@ -273,7 +251,7 @@ static int effective_run(const struct cli_context *context)
 		if (cli_switch(context, "json"))
 			output_json(view);
 		else
-			show_effective(view);
+			policy_table_print(view, false);
 	}
 	json_decref(view);
 	json_decref(document);
@@ -297,15 +275,9 @@ static int fields_run(const struct cli_context *context)
 						    ? "nearest wins"
 						    : "strictest",
 						"enforced_by",
-						policy_field_rules[field].enforced_by
-						    ? policy_field_rules[field].enforced_by
-						    : "nothing yet",
+						policy_enforcer((enum policy_field)field),
 						"help", policy_field_rules[field].help));
-	if (cli_switch(context, "json"))
-		output_json(rows);
-	else
-		output_table(rows, columns, 4, "");
-	json_decref(rows);
+	output_rows(rows, cli_switch(context, "json"), OUTPUT_COLUMNS(columns), "");
 	return CLI_OK;
 }
 

@@ -122,12 +122,8 @@ static int show(const struct cli_context *context, const struct memory *memory,
 						      json_object_get(command, "state"), "verdict",
 						      verdict, "proven", proven));
 	}
-	if (cli_switch(context, "json"))
-		output_json(rows);
-	else
-		output_table(rows, columns, sizeof(columns) / sizeof(columns[0]),
-			     "This device was never told to wipe.");
-	json_decref(rows);
+	output_rows(rows, cli_switch(context, "json"), OUTPUT_COLUMNS(columns),
+		    "This device was never told to wipe.");
 	return all ? CLI_OK : CLI_FAILED;
 }
 

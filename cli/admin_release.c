@@ -20,11 +20,12 @@ static const struct output_column version_columns[] = {{"release", "RELEASE", OU
 static const struct output_column assignment_columns[] = {
     {"id", "ID", OUTPUT_NUMBER},       {"image", "IMAGE", OUTPUT_TEXT},
     {"group", "GROUP", OUTPUT_TEXT},   {"user", "USER", OUTPUT_TEXT},
-    {"device", "DEVICE", OUTPUT_TEXT}, {"release", "RELEASE", OUTPUT_NUMBER}};
+    {"device", "DEVICE", OUTPUT_TEXT}, {"release", "RELEASE", OUTPUT_NUMBER},
+    {"taken", "TAKEN", OUTPUT_TEXT}};
 
 static int image_list_run(const struct cli_context *context)
 {
-	return admin_list(context, "/api/v1/images", image_columns, 4,
+	return admin_list(context, "/api/v1/images", OUTPUT_COLUMNS(image_columns),
 			  "No images yet; bulkhead image publish DISK.");
 }
 
@@ -35,7 +36,7 @@ static int version_list_run(const struct cli_context *context)
 	if (!admin_name(context, cli_argument(context, 0)))
 		return CLI_USAGE;
 	snprintf(path, sizeof(path), "/api/v1/images/%s/versions", cli_argument(context, 0));
-	return admin_list(context, path, version_columns, 4,
+	return admin_list(context, path, OUTPUT_COLUMNS(version_columns),
 			  "No versions yet; bulkhead image publish DISK.");
 }
 
@@ -254,7 +255,7 @@ static int assign_run(const struct cli_context *context)
 
 static int assignments_run(const struct cli_context *context)
 {
-	return admin_list(context, "/api/v1/assignments", assignment_columns, 6,
+	return admin_list(context, "/api/v1/assignments", OUTPUT_COLUMNS(assignment_columns),
 			  "Nothing is assigned yet; bulkhead assign IMAGE --group GROUP.");
 }
 

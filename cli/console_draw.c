@@ -164,6 +164,7 @@ static void draw_policy(struct page *page, const struct console *console)
 	json_object_foreach(policy, name, field)
 	{
 		const char *from = json_string_value(json_object_get(field, "from"));
+		const char *enforcer = json_string_value(json_object_get(field, "enforced_by"));
 		char *value = json_dumps(json_object_get(field, "value"), JSON_ENCODE_ANY | JSON_COMPACT);
 		char entry[256];
 
@@ -171,7 +172,8 @@ static void draw_policy(struct page *page, const struct console *console)
 			free(value);
 			continue;
 		}
-		snprintf(entry, sizeof(entry), " %s %.60s (%s);", name, value ? value : "?", from ? from : "?");
+		snprintf(entry, sizeof(entry), " %s %.60s (%s%s);", name, value ? value : "?", from ? from : "?",
+			 enforcer && strncmp(enforcer, "not ", 4) == 0 ? ", not enforced" : "");
 		free(value);
 		if (strlen(text) + strlen(entry) > page->columns || strlen(text) + strlen(entry) >= sizeof(text)) {
 			line(page, "%s", text);

@@ -5,6 +5,7 @@
 #include "agent_link.h"
 #include "guest.h"
 #include "output.h"
+#include "policy_table.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,7 +106,7 @@ static int run_list(const struct cli_context *context)
 		output_json(result);
 	} else {
 		add_words(result);
-		output_table(result, columns, sizeof(columns) / sizeof(columns[0]),
+		output_table(result, OUTPUT_COLUMNS(columns),
 			     "No guest is on this PC.");
 	}
 	json_decref(result);
@@ -169,6 +170,10 @@ static int run_agent(const struct cli_context *context)
 		   : "this PC's software only (advisory: no TPM)");
 	if (trouble && *trouble)
 		printf("Trouble: %s\n", trouble);
+	if (json_object_get(result, "policy")) {
+		putchar('\n');
+		policy_table_print(json_object_get(result, "policy"), true);
+	}
 	json_decref(result);
 	return CLI_OK;
 }
@@ -209,21 +214,13 @@ static int run_catalogue(const struct cli_context *context)
 	static const struct output_column columns[] = {{"image", "IMAGE", OUTPUT_TEXT},
 						       {"taken", "TAKEN", OUTPUT_TEXT},
 						       {"description", "DESCRIPTION", OUTPUT_TEXT}};
-	json_t *result, *row;
-	size_t i;
+	json_t *result;
 	int status = call(context, json_pack("{s:s}", "call", "catalogue"), -1, &result);
 
 	if (status != CLI_OK)
 		return status;
-	if (cli_switch(context, "json")) {
-		output_json(result);
-	} else {
-		json_array_foreach(result, i, row) json_object_set_new(
-		    row, "taken",
-		    json_string(json_is_true(json_object_get(row, "taken")) ? "yes" : "no"));
-		output_table(result, columns, 3, "The company offers no images to you.");
-	}
-	json_decref(result);
+	output_rows(result, cli_switch(context, "json"), OUTPUT_COLUMNS(columns),
+		    "The company offers no images to you.");
 	return CLI_OK;
 }
 

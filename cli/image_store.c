@@ -242,10 +242,6 @@ int store_list_run(const struct cli_context *context)
 	rows = json_array();
 	store_each_version(store, add_row, rows);
 	store_close(store);
-	if (cli_switch(context, "json"))
-		output_json(rows);
-	else
-		output_table(rows, columns, sizeof(columns) / sizeof(*columns), "No versions in this store.");
-	json_decref(rows);
+	output_rows(rows, cli_switch(context, "json"), OUTPUT_COLUMNS(columns), "No versions in this store.");
 	return CLI_OK;
 }

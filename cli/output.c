@@ -153,6 +153,16 @@ void output_json(const json_t *value)
 	putchar('\n');
 }
 
+void output_rows(json_t *rows, bool as_json, const struct output_column *columns, size_t column_count,
+		 const char *empty)
+{
+	if (as_json)
+		output_json(rows);
+	else
+		output_table(rows, columns, column_count, empty);
+	json_decref(rows);
+}
+
 static uint64_t now_ns(void)
 {
 	struct timespec now;

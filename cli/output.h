@@ -5,6 +5,7 @@
 #define BULKHEAD_CLI_OUTPUT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /** A column of a table: the JSON field it shows and its heading. Sizes and times are shown in words. */
@@ -19,6 +20,13 @@ struct output_column {
  * Missing or null fields show as "-". An empty array prints @empty, a sentence, instead.
  */
 void output_table(const json_t *rows, const struct output_column *columns, size_t column_count, const char *empty);
+
+/** A table's columns and how many they are, for the calls above and below. */
+#define OUTPUT_COLUMNS(columns) (columns), sizeof(columns) / sizeof((columns)[0])
+
+/** What every listing command ends with: @rows (given up here) as JSON for scripts, or as a table for people. */
+void output_rows(json_t *rows, bool as_json, const struct output_column *columns, size_t column_count,
+		 const char *empty);
 
 /** Prints @value (borrowed) as indented JSON with sorted keys and a final newline. */
 void output_json(const json_t *value);

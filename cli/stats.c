@@ -154,7 +154,7 @@ static void print_stats(const struct bulkhead_stats *stats, uint32_t count, doub
 		if (with_zero || json_integer_value(json_object_get(row, "count")))
 			json_array_append(used, row);
 	printf("\n");
-	output_table(used, call_columns, 3, "No hypercalls");
+	output_table(used, OUTPUT_COLUMNS(call_columns), "No hypercalls");
 	json_decref(used);
 	json_decref(calls);
 	json_decref(exits);

@@ -5,6 +5,8 @@
 #include "machine.h"
 #include "output.h"
 
+#include "trust/policy.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,6 +61,21 @@ static json_t *point(const char *key, const char *text, const char *remedy)
 	return entry;
 }
 
+/** The policy fields that a company may sign and nothing here obeys. */
+static json_t *unenforced_policy(void)
+{
+	char text[512] = "what the company's policy says of";
+	size_t length = strlen(text), found = 0;
+
+	for (int field = 0; field < POLICY_FIELD_COUNT; field++)
+		if (!policy_field_rules[field].enforced_by && length < sizeof(text))
+			length += (size_t)snprintf(text + length, sizeof(text) - length, "%s %s", found++ ? "," : "",
+						   policy_field_rules[field].name);
+	if (length < sizeof(text))
+		snprintf(text + length, sizeof(text) - length, ": not enforced by this version");
+	return found ? point("policy", text, NULL) : NULL;
+}
+
 static const char *guest_state(uint8_t state)
 {
 	static const char *const names[] = {
@@ -92,7 +109,7 @@ static json_t *describe_guests(const struct bulkhead_status *status)
 
 json_t *status_describe(const struct bulkhead_status *status)
 {
-	json_t *protected = json_array(), *unprotected = json_array(), *bits = json_object();
+	json_t *protected = json_array(), *unprotected = json_array(), *bits = json_object(), *policy;
 
 	json_array_append_new(protected, point("guest_memory",
 					       "memory and registers of protected guests, from each other and from "
@@ -112,6 +129,8 @@ json_t *status_describe(const struct bulkhead_status *status)
 			      point("devices_content",
 				    "disk contents, network, keys pressed and screen of every guest: this Linux sees "
 				    "and can change them, so a changed boot disk can reveal all of that guest", NULL));
+	if ((policy = unenforced_policy()))
+		json_array_append_new(unprotected, policy);
 	return json_pack(
 		"{s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}}", "running", 1, "build",
 		status->build_id, "back_end", status->back_end, "started_by",
@@ -175,7 +194,7 @@ static void print_status(const json_t *report)
 	print_points("Protected", json_object_get(report, "protected"));
 	print_points("NOT protected", json_object_get(report, "unprotected"));
 	printf("\n");
-	output_table(json_object_get(report, "guests"), columns, sizeof(columns) / sizeof(columns[0]),
+	output_table(json_object_get(report, "guests"), OUTPUT_COLUMNS(columns),
 		     "Guests: none");
 	print_memory(json_object_get(report, "memory"));
 }

@@ -1,7 +1,8 @@
 /*
  * appliances.c: images that are offered: a user may take one by themselves, where the signed policy
- * lets them (own_images). Taking is an assignment of that one device. The PC asks its policy before
- * it asks here; this side asks again, because a device is not believed.
+ * lets them (own_images). Taking is an assignment of that one device, kept apart from those that
+ * administrators make: giving back ends it alone. The PC asks its policy before it asks here; this
+ * side asks again, because a device is not believed.
  */
 #include "server/handlers.h"
 #include "trust/policy.h"
@@ -74,12 +75,9 @@ int appliances_take(struct request *request)
 	json_decref(rows);
 	if (!found)
 		return problem(request, 404, "not-offered", "no image of that name is offered to you");
-	status = storage_run(request->storage, QUERY_ASSIGNMENT_DROP,
-			     STORAGE(SV_TEXT(image), SV_TEXT(NULL), SV_TEXT(NULL), SV_TEXT(device)));
-	if (!status && take)
-		status = storage_run(request->storage, QUERY_ASSIGNMENT_ADD,
-				     STORAGE(SV_TEXT(image), SV_TEXT(NULL), SV_TEXT(NULL),
-					     SV_TEXT(device), SV_INT(0)));
+	status = storage_run(request->storage,
+			     take ? QUERY_ASSIGNMENT_TAKE : QUERY_ASSIGNMENT_GIVE_BACK,
+			     STORAGE(SV_TEXT(image), SV_TEXT(device)));
 	if (!status)
 		status = request_touch(request);
 	request_audit(request, image, "%s", take ? "taken" : "given back");

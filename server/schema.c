@@ -87,7 +87,12 @@ const char *const schema_additions[] = {
     /* 3: images that users may take by themselves; no group: everybody */
     "CREATE TABLE offers(image TEXT NOT NULL REFERENCES images(name) ON DELETE CASCADE,"
     " group_name TEXT REFERENCES groups(name) ON DELETE CASCADE) STRICT;"
-    "CREATE UNIQUE INDEX offers_once ON offers(image, ifnull(group_name, ''));"};
+    "CREATE UNIQUE INDEX offers_once ON offers(image, ifnull(group_name, ''));",
+    /* 4: what a user took stands beside what administrators assign, and ends alone */
+    "ALTER TABLE assignments ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX assignments_once;"
+    "CREATE UNIQUE INDEX assignments_once ON assignments(image, ifnull(group_name, ''),"
+    " ifnull(user_name, ''), ifnull(device, ''), taken);"};
 
 static_assert(sizeof(schema_additions) / sizeof(schema_additions[0]) == SCHEMA_VERSION - 1,
 	      "every version adds one text");

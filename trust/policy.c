@@ -376,8 +376,10 @@ json_t *policy_view(const struct policy_effective *effective)
 		const struct policy_value *value = &effective->values[field];
 
 		if (json_object_set_new(view, rule->name,
-					json_pack("{s:o, s:s}", "value", value_view(rule, value),
-						  "from", value->source))) {
+					json_pack("{s:o, s:s, s:s}", "value",
+						  value_view(rule, value), "from", value->source,
+						  "enforced_by",
+						  policy_enforcer((enum policy_field)field)))) {
 			json_decref(view);
 			return NULL;
 		}

@@ -25,7 +25,7 @@ enum policy_field {
 	POLICY_ROLLBACK,       /* may the user go back to it */
 	POLICY_UPDATE_MODE,    /* choice: when-idle, at-start, now */
 	POLICY_BANDWIDTH_KIB,  /* KiB/s for transfers, 0 = no limit */
-	POLICY_AUTOSTART,      /* start the guest when somebody logs in */
+	POLICY_AUTOSTART,      /* start the guest when the PC starts, or when it has arrived */
 	POLICY_BACKUP_MINUTES, /* between backups, 0 = none */
 	POLICY_BACKUP_WINDOW,  /* text: "HH:MM-HH:MM" local time, empty = always */
 	POLICY_QUOTA_GIB,      /* disk space for the company's guests, 0 = no limit */
@@ -44,6 +44,14 @@ enum policy_field {
 	POLICY_SCREEN_CAPTURE,
 	POLICY_OWN_IMAGES, /* may the user start published images that nobody assigned */
 	POLICY_FIELD_COUNT
+};
+
+/** What a choice of POLICY_NETWORK means, in the order of its words. */
+enum policy_network {
+	POLICY_NETWORK_OPEN,
+	POLICY_NETWORK_COMPANY,
+	POLICY_NETWORK_NONE,
+	POLICY_NETWORKS
 };
 
 enum policy_kind { POLICY_BOOLEAN, POLICY_NUMBER, POLICY_CHOICE, POLICY_SET, POLICY_TEXT };
@@ -68,6 +76,9 @@ struct policy_field_rule {
 };
 
 extern const struct policy_field_rule policy_field_rules[POLICY_FIELD_COUNT];
+
+/** Who enforces a field: "agent", or "not enforced by this version". */
+const char *policy_enforcer(enum policy_field field);
 
 /** A policy document that was read. Free with policy_free(). */
 struct policy;
@@ -109,7 +120,7 @@ int64_t policy_expires(const struct policy *policy);
 void policy_merge(const struct policy *policy, const struct policy_subject *subject,
 		  struct policy_effective *effective);
 
-/** {"FIELD": {"value": ..., "from": "..."}, ...}; a new reference, or NULL if memory ran out. */
+/** {"FIELD": {"value": ..., "from": "...", "enforced_by": "..."}, ...}; a new reference, or NULL if memory ran out. */
 json_t *policy_view(const struct policy_effective *effective);
 
 /** Index of a field by name, or POLICY_FIELD_COUNT. */

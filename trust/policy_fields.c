@@ -1,5 +1,5 @@
-/* policy_fields.c: the table of policy fields: one row a field. docs/policy.md shows the same table
- * to people. */
+/* policy_fields.c: the table of policy fields: one row a field. `bulkhead policy fields` shows it to
+ * people; whatever has to say who enforces a field asks it here. */
 #include "trust/policy.h"
 
 static const char *const persistence_words[] = {"keep", "discard", NULL};
@@ -23,13 +23,13 @@ const struct policy_field_rule policy_field_rules[POLICY_FIELD_COUNT] = {
     [POLICY_BANDWIDTH_KIB] = {"bandwidth_kib", POLICY_NUMBER, POLICY_UPPERMOST, 0, 1 << 30, NULL, 0,
 			      "KiB a second for transfers, 0 = no limit", "agent"},
     [POLICY_AUTOSTART] = {"autostart", POLICY_BOOLEAN, POLICY_UPPERMOST, 0, 1, NULL, 0,
-			  "start the guest when somebody logs in", NULL},
+			  "start the guest when the PC starts, or when it has arrived", "agent"},
     [POLICY_BACKUP_MINUTES] = {"backup_minutes", POLICY_NUMBER, POLICY_UPPERMOST, 0, 525600, NULL,
 			       240, "minutes between backups, 0 = none", "agent"},
     [POLICY_BACKUP_WINDOW] = {"backup_window", POLICY_TEXT, POLICY_UPPERMOST, 0, 11, NULL, 0,
 			      "HH:MM-HH:MM local time, empty = always", "agent"},
     [POLICY_QUOTA_GIB] = {"quota_gib", POLICY_NUMBER, POLICY_UPPERMOST, 0, 1 << 20, NULL, 0,
-			  "GiB for the company's guests, 0 = no limit", NULL},
+			  "GiB for the company's guests, 0 = no limit", "agent"},
     [POLICY_WIPE_ON_THEFT] = {"wipe_on_theft", POLICY_BOOLEAN, POLICY_UPPERMOST, 0, 1, NULL, 0,
 			      "a theft report releases a wipe that officers signed in advance",
 			      "server, vault"},
@@ -44,7 +44,7 @@ const struct policy_field_rule policy_field_rules[POLICY_FIELD_COUNT] = {
     [POLICY_LEASE_STARTS] = {"lease_starts", POLICY_NUMBER, POLICY_LEAST, 1, 100000, NULL, 1000,
 			     "starts without the server", "vault"},
     [POLICY_NETWORK] = {"network", POLICY_CHOICE, POLICY_MOST, 0, 0, network_words, 0,
-			"what the guest reaches", NULL},
+			"what the guest reaches", "agent, by the PC's network set-up"},
     [POLICY_USB] = {"usb", POLICY_SET, POLICY_COMMON, 0, 0, usb_words, USB_USUAL,
 		    "classes of USB devices that the guest may get", NULL},
     [POLICY_CLIPBOARD] = {"clipboard", POLICY_SET, POLICY_COMMON, 0, 0, direction_words, 0,
@@ -57,3 +57,10 @@ const struct policy_field_rule policy_field_rules[POLICY_FIELD_COUNT] = {
 			   "the user may start published images that nobody assigned",
 			   "server, agent"},
 };
+
+const char *policy_enforcer(enum policy_field field)
+{
+	const char *by = policy_field_rules[field].enforced_by;
+
+	return by ? by : "not enforced by this version";
+}

@@ -9,7 +9,6 @@
 #include "unit.h"
 
 #include <signal.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,18 +31,14 @@ static struct client device;
  * should be. */
 static int play(struct client *admin)
 {
-	char path[200], hash_header[120] = "Bulkhead-SHA-256: ", body[400];
-	uint8_t digest[32];
+	char path[200], body[400];
 	int done = 0;
 
-	crypto_hash_sha256(digest, (const uint8_t *)"pack", 4);
-	sodium_bin2hex(hash_header + strlen(hash_header), 65, digest, 32);
 	if (client_call(&device, "POST", "/api/v1/device/lease",
 			"{\"serial\":0,\"powered_seconds\":0,\"starts\":0}", NULL) != 201)
 		return done;
 	done++;
-	snprintf(path, sizeof(path), "/api/v1/device/disks/alice-work/packs/%s", pack);
-	if (client_call(&device, "PUT", path, "pack", hash_header) != 201)
+	if (fixture_send_pack(&device, pack, "pack", 4) != 201)
 		return done;
 	done++;
 	snprintf(body, sizeof(body),
@@ -159,13 +154,7 @@ static void a_kill_at_any_step_loses_nothing_that_was_answered(void **state)
 	int step_number = 1, done;
 
 	fixture_open(&fixture);
-	assert_int_equal(
-	    client_call(&fixture.admin, "POST", "/api/v1/users", "{\"name\":\"alice\"}", NULL),
-	    201);
-	assert_int_equal(
-	    client_call(&fixture.admin, "POST", "/api/v1/images", "{\"name\":\"work\"}", NULL),
-	    201);
-	fixture_publish(&fixture, 1, 2);
+	fixture_alice(&fixture);
 	fixture_enrol(&fixture, &device, "alice", "pc-1");
 	assert_int_equal(
 	    client_call(&device, "POST", "/api/v1/device/disks", "{\"disk\":\"alice-work\"}", NULL),

@@ -76,7 +76,8 @@ static void status_never_claims_that_guests_disks_are_protected(void **state)
 
 	assert_true(has_key(json_object_get(report, "unprotected"), "devices_content"));
 	assert_true(has_key(json_object_get(report, "protected"), "dma_contained"));
-	assert_int_equal(json_array_size(json_object_get(report, "unprotected")), 1);
+	assert_true(has_key(json_object_get(report, "unprotected"), "policy"));
+	assert_int_equal(json_array_size(json_object_get(report, "unprotected")), 2);
 	json_decref(report);
 }
 

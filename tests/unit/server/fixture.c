@@ -187,21 +187,40 @@ void fixture_memory(struct fixture *fixture, const char *device, struct memory *
 	snprintf(memory->device, sizeof(memory->device), "%s", device);
 }
 
-void fixture_staff(struct fixture *fixture)
+void fixture_alice(struct fixture *fixture)
 {
 	assert_int_equal(
-	    client_call(&fixture->admin, "POST", "/api/v1/groups", "{\"name\":\"sales\"}", NULL),
+	    client_call(&fixture->admin, "POST", "/api/v1/users", "{\"name\":\"alice\"}", NULL),
 	    201);
-	assert_int_equal(client_call(&fixture->admin, "POST", "/api/v1/users",
-				     "{\"name\":\"alice\",\"groups\":[\"sales\"]}", NULL),
-			 201);
-	assert_int_equal(
-	    client_call(&fixture->admin, "POST", "/api/v1/users", "{\"name\":\"bob\"}", NULL), 201);
 	assert_int_equal(
 	    client_call(&fixture->admin, "POST", "/api/v1/images", "{\"name\":\"work\"}", NULL),
 	    201);
 	fixture_publish(fixture, 1, 2);
+}
+
+void fixture_staff(struct fixture *fixture)
+{
+	fixture_alice(fixture);
+	assert_int_equal(
+	    client_call(&fixture->admin, "POST", "/api/v1/groups", "{\"name\":\"sales\"}", NULL),
+	    201);
+	assert_int_equal(client_call(&fixture->admin, "PUT", "/api/v1/groups/sales/members/alice",
+				     NULL, NULL),
+			 204);
+	assert_int_equal(
+	    client_call(&fixture->admin, "POST", "/api/v1/users", "{\"name\":\"bob\"}", NULL), 201);
 	assert_int_equal(client_call(&fixture->admin, "POST", "/api/v1/assignments",
 				     "{\"image\":\"work\",\"group\":\"sales\"}", NULL),
 			 201);
+}
+
+long fixture_send_pack(struct client *device, const char *pack, const void *bytes, size_t byte_count)
+{
+	char path[200], header[120] = "Bulkhead-SHA-256: ";
+	uint8_t digest[32];
+
+	crypto_hash_sha256(digest, bytes, byte_count);
+	sodium_bin2hex(header + strlen(header), 65, digest, sizeof(digest));
+	snprintf(path, sizeof(path), "/api/v1/device/disks/alice-work/packs/%s", pack);
+	return client_send(device, "PUT", path, bytes, byte_count, header, NULL);
 }

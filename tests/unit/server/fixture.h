@@ -23,6 +23,12 @@ void fixture_open(struct fixture *fixture);
 /** Makes the staff and the image that tests speak of: alice of group sales, bob, image "work" with a release, for sales. */
 void fixture_staff(struct fixture *fixture);
 
+/** Makes the least that a PC needs: the user alice, the image "work" with two releases. Nothing is assigned. */
+void fixture_alice(struct fixture *fixture);
+
+/** Sends a pack of the disk alice-work whole, with its hash. Returns the HTTP status. */
+long fixture_send_pack(struct client *device, const char *pack, const void *bytes, size_t byte_count);
+
 /** Stops, and removes the directory. */
 void fixture_close(struct fixture *fixture);
 

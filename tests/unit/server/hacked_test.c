@@ -117,8 +117,8 @@ static void back_up(void)
 {
 	static const char pack[] =
 	    "00000000000000000000000000000000000000000000000000000000000000cc";
-	char path[200], hash_header[120] = "Bulkhead-SHA-256: ", body[1400], data[1200];
-	uint8_t key[32], digest[32];
+	char body[1400], data[1200];
+	uint8_t key[32];
 
 	assert_int_equal(domain_create(&disk), 0);
 	randombytes_buf(plain, sizeof(plain));
@@ -134,11 +134,7 @@ static void back_up(void)
 	assert_int_equal(
 	    client_call(&pc, "POST", "/api/v1/device/disks", "{\"disk\":\"alice-work\"}", NULL),
 	    201);
-	crypto_hash_sha256(digest, frame, frame_head.stored_bytes);
-	sodium_bin2hex(hash_header + strlen(hash_header), 65, digest, 32);
-	snprintf(path, sizeof(path), "/api/v1/device/disks/alice-work/packs/%s", pack);
-	assert_int_equal(
-	    client_send(&pc, "PUT", path, frame, frame_head.stored_bytes, hash_header, NULL), 201);
+	assert_int_equal(fixture_send_pack(&pc, pack, frame, frame_head.stored_bytes), 201);
 	sodium_bin2base64(data, sizeof(data), copy.bytes, copy.size_bytes,
 			  sodium_base64_VARIANT_ORIGINAL);
 	snprintf(body, sizeof(body), "{\"copies\":[{\"kind\":\"phrase\",\"data\":\"%s\"}]}", data);
@@ -149,13 +145,7 @@ static void back_up(void)
 static int set_up(void **state)
 {
 	fixture_open(&fixture);
-	assert_int_equal(
-	    client_call(&fixture.admin, "POST", "/api/v1/users", "{\"name\":\"alice\"}", NULL),
-	    201);
-	assert_int_equal(
-	    client_call(&fixture.admin, "POST", "/api/v1/images", "{\"name\":\"work\"}", NULL),
-	    201);
-	fixture_publish(&fixture, 1, 2);
+	fixture_alice(&fixture);
 	fixture_enrol(&fixture, &pc, "alice", "pc-1");
 	fixture_memory(&fixture, pc.device, &memory);
 	/* Kept on the PC: catalogue 5 with floor 2, policy 5, order 3, audit head 9, state 50. */

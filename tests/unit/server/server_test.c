@@ -380,6 +380,65 @@ static void revert_pins_the_release_before_and_update_lets_go(void **state)
 	free(read);
 }
 
+/* How many guests the device's state names. */
+static size_t guests_of(struct client *device, struct memory *memory)
+{
+	struct state *read = malloc(sizeof(*read));
+	size_t count;
+
+	assert_int_equal(fixture_state(device, memory, read), 0);
+	count = read->guest_count;
+	free(read);
+	return count;
+}
+
+static long take(struct client *device, bool take)
+{
+	return client_call(device, "POST", "/api/v1/device/appliances",
+			   take ? "{\"image\":\"work\",\"take\":true}"
+				: "{\"image\":\"work\",\"take\":false}",
+			   NULL);
+}
+
+static void giving_back_ends_what_was_taken_and_nothing_else(void **state)
+{
+	static const char policy_text[] =
+	    "{\"type\":\"policy\",\"version\":2,\"expires\":2000000000,"
+	    "\"default\":{\"own_images\":true},\"groups\":{},\"users\":{},\"devices\":{}}";
+	char *policy = company_sign_text(&fixture.company, DSSE_TYPE_POLICY, policy_text, KEY_POLICY);
+	struct memory memory;
+	struct client device;
+	char body[160];
+
+	assert_int_equal(client_call(&fixture.admin, "PUT", "/api/v1/policy", policy, NULL), 201);
+	free(policy);
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/images/work/offer",
+				     "{\"offered\":true}", NULL),
+			 204);
+	fixture_enrol(&fixture, &device, "bob", "pc-taker");
+	fixture_memory(&fixture, device.device, &memory);
+	assert_int_equal(guests_of(&device, &memory), 0);
+	assert_int_equal(take(&device, true), 204);
+	assert_int_equal(take(&device, true), 204);
+	assert_int_equal(guests_of(&device, &memory), 1);
+	assert_int_equal(take(&device, false), 204);
+	assert_int_equal(guests_of(&device, &memory), 0);
+	/* An administrator assigns the same image to the same device: that stays. */
+	assert_int_equal(take(&device, true), 204);
+	snprintf(body, sizeof(body), "{\"image\":\"work\",\"device\":\"%s\"}", device.device);
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/assignments", body, NULL), 201);
+	assert_int_equal(take(&device, false), 204);
+	assert_int_equal(guests_of(&device, &memory), 1);
+	/* And the other way round: what a user took outlives the administrator's assignment. */
+	assert_int_equal(take(&device, true), 204);
+	snprintf(body, sizeof(body), "/api/v1/assignments/%lld", client_number(&fixture.admin, "id"));
+	assert_int_equal(client_call(&fixture.admin, "DELETE", body, NULL, NULL), 204);
+	assert_int_equal(guests_of(&device, &memory), 1);
+	assert_int_equal(take(&device, false), 204);
+	assert_int_equal(guests_of(&device, &memory), 0);
+	client_close(&device);
+}
+
 static void roles_of_accounts_are_kept_apart(void **state)
 {
 	struct client help;
@@ -548,6 +607,7 @@ int main(void)
 	    cmocka_unit_test(locking_ends_leases_and_a_wipe_needs_two_officers),
 	    cmocka_unit_test(a_theft_report_releases_a_wipe_signed_in_advance_where_policy_says_so),
 	    cmocka_unit_test(revert_pins_the_release_before_and_update_lets_go),
+	    cmocka_unit_test(giving_back_ends_what_was_taken_and_nothing_else),
 	    cmocka_unit_test(roles_of_accounts_are_kept_apart),
 	    cmocka_unit_test(what_does_not_fit_is_refused_with_a_reason),
 	    cmocka_unit_test(long_lists_come_in_pages),

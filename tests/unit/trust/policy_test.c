@@ -103,10 +103,12 @@ static void the_effective_view_names_value_and_layer(void **state)
 	policy_merge(policy, &subject, &effective);
 	view = policy_view(&effective);
 	text = json_dumps(json_object_get(view, "usb"), JSON_COMPACT | JSON_SORT_KEYS);
-	assert_string_equal(text, "{\"from\":\"user alice\",\"value\":[\"input\",\"storage\"]}");
+	assert_string_equal(text, "{\"enforced_by\":\"not enforced by this version\",\"from\":\"user alice\","
+				  "\"value\":[\"input\",\"storage\"]}");
 	free(text);
 	text = json_dumps(json_object_get(view, "network"), JSON_COMPACT | JSON_SORT_KEYS);
-	assert_string_equal(text, "{\"from\":\"default\",\"value\":\"open\"}");
+	assert_string_equal(text, "{\"enforced_by\":\"agent, by the PC's network set-up\",\"from\":\"default\","
+				  "\"value\":\"open\"}");
 	free(text);
 	assert_true(
 	    json_is_false(json_object_get(json_object_get(view, "screen_capture"), "value")));

@@ -1,0 +1,136 @@
+/* Policy on this PC: see agent_policy.h. */
+#include "agent_policy.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent_disks.h"
+#include "agent_guest.h"
+#include "agent_log.h"
+
+#define GIB		(1ull << 30)
+#define USER_DISK_BYTES (64 * GIB) /* sparse: what is not written takes no space */
+
+uint64_t agent_policy_quota(const struct agent *agent)
+{
+	uint64_t policy = (uint64_t)agent->effective.values[POLICY_QUOTA_GIB].number * GIB;
+	uint64_t own = agent->config.quota_bytes;
+
+	if (policy == 0 || own == 0)
+		return policy + own;
+	return policy < own ? policy : own;
+}
+
+int agent_policy_fits(struct agent *agent, const char *guest, uint64_t release, uint64_t used_bytes,
+		      uint64_t more_bytes)
+{
+	uint64_t quota = agent_policy_quota(agent);
+
+	if (quota == 0 || (used_bytes <= quota && more_bytes <= quota - used_bytes))
+		return 0;
+	return agent_fail(agent, -EDQUOT,
+			  "%s: release %llu needs %.1f GiB and the quota of %.1f GiB has %.1f GiB left; "
+			  "remove a release (bulkhead guest remove-version), or ask for more quota_gib",
+			  guest, (unsigned long long)release, (double)more_bytes / GIB,
+			  (double)quota / GIB,
+			  used_bytes < quota ? (double)(quota - used_bytes) / GIB : 0.0);
+}
+
+void agent_policy_user_disk(const struct agent *agent, char size[24])
+{
+	uint64_t quota = agent_policy_quota(agent);
+	uint64_t bytes = quota != 0 && quota < USER_DISK_BYTES ? quota : USER_DISK_BYTES;
+
+	snprintf(size, 24, "%llu", (unsigned long long)bytes);
+}
+
+/** Whether the monitor's command has a place for the network. */
+static bool monitor_takes_network(const struct agent *agent)
+{
+	for (int i = 0; i < agent->config.monitor.count; i++)
+		if (strstr(agent->config.monitor.words[i], "%{network}"))
+			return true;
+	return false;
+}
+
+int agent_policy_network(const struct agent *agent, const char *guest, const char **text,
+			 char error[AGENT_ERROR_MAX])
+{
+	int64_t network = agent->effective.values[POLICY_NETWORK].number;
+	const char *name = policy_field_rules[POLICY_NETWORK].words[network];
+
+	*text = agent->config.networks[network];
+	if (network == POLICY_NETWORK_OPEN)
+		return 0;
+	if (!monitor_takes_network(agent)) {
+		snprintf(error, AGENT_ERROR_MAX,
+			 "%s: policy gives it network \"%s\", and this PC's \"monitor\" has no %%{network}, "
+			 "so nothing would enforce that; see docs/agent.md",
+			 guest, name);
+		return -EPERM;
+	}
+	if (network != POLICY_NETWORK_NONE && !(*text)[0]) {
+		snprintf(error, AGENT_ERROR_MAX,
+			 "%s: policy gives it network \"%s\", which this PC's configuration does not have; "
+			 "add it under \"networks\" in agent.json",
+			 guest, name);
+		return -EPERM;
+	}
+	return 0;
+}
+
+static char *started_place(struct agent *agent, const char *guest)
+{
+	char *empty = NULL;
+
+	for (int i = 0; i < AGENT_GUESTS_MAX; i++) {
+		if (strcmp(agent->started[i], guest) == 0)
+			return agent->started[i];
+		if (!agent->started[i][0])
+			empty = agent->started[i];
+	}
+	return empty;
+}
+
+void agent_policy_note_start(struct agent *agent, const char *guest)
+{
+	char *place = started_place(agent, guest);
+
+	if (place)
+		snprintf(place, AGENT_NAME_MAX, "%s", guest);
+}
+
+void agent_policy_start_again(struct agent *agent, const char *guest)
+{
+	char *place = started_place(agent, guest);
+
+	if (place)
+		place[0] = '\0';
+}
+
+static int start_one(void *context, const struct agent_guest_row *row)
+{
+	struct agent *agent = context;
+	const char *place = started_place(agent, row->name);
+	char error[AGENT_ERROR_MAX] = "";
+
+	if (!row->assigned || (row->current == 0 && row->wanted == 0) || !place || place[0] ||
+	    agent_guest_running(agent, row->name))
+		return 0;
+	/* Not here yet: its arrival asks again. */
+	if (!agent_disks_ready(agent, row->name, row->current, NULL) &&
+	    !agent_disks_ready(agent, row->name, row->wanted, NULL))
+		return 0;
+	if (agent_guest_start(agent, row->name, error) != 0)
+		agent_log(AGENT_WARNING, "autostart.failed", "s:s, s:s", "guest", row->name, "reason",
+			  error);
+	return 0;
+}
+
+void agent_policy_autostart(struct agent *agent)
+{
+	agent->autostart_due = false;
+	if (!agent->config.personal && agent->effective.values[POLICY_AUTOSTART].number)
+		agent_database_guests(agent->database, start_one, agent);
+}
