@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent_documents.h"
 #include "agent_log.h"
 #include "durable_file.h"
 #include "trust/strict_json.h"
@@ -42,14 +43,28 @@ uint64_t agent_bandwidth(const struct agent *agent)
 	return policy < agent->config.bandwidth_bytes ? policy : agent->config.bandwidth_bytes;
 }
 
-struct agent_http *agent_http_to_server(const struct agent *agent)
+struct agent_http *agent_http_to_server(struct agent *agent)
 {
+	struct agent_http *http;
 	char ca[AGENT_PATH_MAX], certificate[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
 
 	agent_path(agent, "ca.pem", ca);
 	agent_path(agent, "device.crt", certificate);
 	agent_path(agent, "device.key", key);
-	return agent_http_new(agent->server, ca, certificate, key);
+	http = agent_http_new(agent->server, ca, certificate, key);
+	if (http)
+		agent_http_set_pace(http, &agent->pace);
+	return http;
+}
+
+struct agent_http *agent_http_to_cache(struct agent *agent)
+{
+	const char *ca = agent->config.packs_ca;
+	struct agent_http *http = agent_http_new(agent->packs_url, *ca ? ca : NULL, NULL, NULL);
+
+	if (http)
+		agent_http_set_pace(http, &agent->pace);
+	return http;
 }
 
 int64_t agent_now(const struct agent *agent)
@@ -166,6 +181,7 @@ int agent_open(struct agent *agent, char error[AGENT_ERROR_MAX])
 	char path[AGENT_PATH_MAX], why[256];
 	int result = durable_file_make_directory(agent->config.data, 0700);
 
+	pace_init(&agent->pace);
 	pthread_mutex_init(&agent->lock, NULL);
 	pthread_cond_init(&agent->wake, NULL);
 	pthread_cond_init(&agent->worked, NULL);
@@ -187,6 +203,8 @@ int agent_open(struct agent *agent, char error[AGENT_ERROR_MAX])
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX, "%s", why);
 	agent_merge_policy(agent);
+	pace_set(&agent->pace, agent_bandwidth(agent));
+	agent_documents_recall_cache(agent);
 	agent->autostart_due = agent->enrolled;
 	return result;
 }
@@ -200,6 +218,7 @@ void agent_close(struct agent *agent)
 	free(agent->state);
 	policy_free(agent->policy);
 	agent_config_release(&agent->config);
+	pace_destroy(&agent->pace);
 	pthread_cond_destroy(&agent->wake);
 	pthread_cond_destroy(&agent->worked);
 	pthread_mutex_destroy(&agent->lock);

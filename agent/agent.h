@@ -21,6 +21,7 @@
 #define AGENT_REQUEST_MAX_BYTES	 65536
 #define AGENT_GUESTS_MAX	 16
 #define AGENT_ERROR_MAX		 320
+#define AGENT_URL_MAX		 256
 #define AGENT_DOCUMENT_MAX_BYTES (6u << 20)
 
 /** A guest's processes while it runs. */
@@ -74,6 +75,8 @@ struct agent {
 	int64_t last_contact, last_lease, last_report;
 	char trouble[AGENT_ERROR_MAX]; /* what last went wrong with the server; empty: nothing */
 
+	struct pace pace;	     /* of all transfers together */
+	char packs_url[AGENT_URL_MAX]; /* a cache of packs; empty: none. The working thread's alone */
 	struct agent_http *http;     /* the working thread's alone */
 	char error[AGENT_ERROR_MAX]; /* the working thread's alone */
 };
@@ -93,7 +96,11 @@ int64_t agent_now(const struct agent *agent);
 uint64_t agent_bandwidth(const struct agent *agent);
 
 /** A connection of its own to the server, with this device's certificate; NULL if memory ran out. */
-struct agent_http *agent_http_to_server(const struct agent *agent);
+struct agent_http *agent_http_to_server(struct agent *agent);
+
+/** A connection of its own to the cache of packs that the server named, as nobody in particular; NULL
+ * if memory ran out. */
+struct agent_http *agent_http_to_cache(struct agent *agent);
 
 /** Remembers one line in agent->error; returns `result`. */
 int agent_fail(struct agent *agent, int result, const char *format, ...)

@@ -13,7 +13,7 @@
 
 static const char *const fields[] = {
     "data",	   "keyd",     "control", "poll_seconds", "bandwidth_bytes",
-    "quota_bytes", "personal", "monitor", "disk",	  "networks", NULL};
+    "quota_bytes", "personal", "monitor", "disk",	  "networks", "packs_ca", NULL};
 
 /* What serves a disk where the configuration names nothing else. */
 static const char *const usual_disk[] = {BLK_PROGRAM,
@@ -129,6 +129,8 @@ int agent_config_parse(const char *text, size_t text_bytes, struct agent_config 
 		result = wrong(error, error_size, "keyd", "is no absolute path");
 	else if (read_path(root, "control", "/run/bulkhead/agent", config->control) != 0)
 		result = wrong(error, error_size, "control", "is no absolute path");
+	else if (read_path(root, "packs_ca", "", config->packs_ca) != 0)
+		result = wrong(error, error_size, "packs_ca", "is no absolute path");
 	else if (read_number(root, "poll_seconds", 1, 300, &config->poll_seconds) != 0)
 		result = wrong(error, error_size, "poll_seconds", "is no number above 0");
 	else if (read_number(root, "bandwidth_bytes", 0, 0, &config->bandwidth_bytes) != 0)

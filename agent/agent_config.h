@@ -25,6 +25,7 @@ struct agent_config {
 	char keyd[AGENT_PATH_MAX];    /* socket of the vault */
 	char control[AGENT_PATH_MAX]; /* socket for the command */
 	uint64_t poll_seconds;
+	char packs_ca[AGENT_PATH_MAX]; /* authority of the packs' cache; empty: what the system trusts */
 	uint64_t bandwidth_bytes;     /* a second, 0: no limit; policy may be lower */
 	uint64_t quota_bytes;	      /* for the company's guests, 0: what the disk has */
 	bool personal;		      /* the user's own agent: no server, no enrolment */

@@ -268,6 +268,58 @@ int agent_documents_catalogue(struct agent *agent, const char *image, uint64_t v
 	return result;
 }
 
+/** Only an address where packs can lie, and nothing that curl or a person could take for more. */
+static bool is_cache_url(const char *url)
+{
+	size_t length = strlen(url);
+
+	return length < AGENT_URL_MAX && strncmp(url, "https://", 8) == 0 && length > 8 &&
+	       url[8] != '/' &&
+	       strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/[]") ==
+		   length;
+}
+
+static void take_cache(struct agent *agent, const char *url)
+{
+	size_t length = url && is_cache_url(url) ? strlen(url) : 0;
+
+	while (length > 0 && url[length - 1] == '/')
+		length--;
+	snprintf(agent->packs_url, sizeof(agent->packs_url), "%.*s", (int)length, url ? url : "");
+}
+
+void agent_documents_recall_cache(struct agent *agent)
+{
+	char path[AGENT_PATH_MAX];
+	unsigned char *text;
+	size_t size;
+
+	agent_path(agent, "packs-url", path);
+	if (durable_file_read(path, AGENT_URL_MAX, &text, &size) != 0)
+		return;
+	take_cache(agent, (const char *)text);
+	free(text);
+}
+
+void agent_documents_cache(struct agent *agent)
+{
+	char path[AGENT_PATH_MAX], before[AGENT_URL_MAX];
+	struct agent_http_answer answer;
+	json_t *reply = NULL;
+
+	/* Without an answer the address that was known is as good as any: packs are checked. */
+	if (fetch(agent, "/api/v1/server", &answer) != 0)
+		return;
+	memcpy(before, agent->packs_url, sizeof(before));
+	if (strict_json_parse((const char *)answer.body, answer.body_bytes, 65536, &reply) == 0)
+		take_cache(agent, json_string_value(json_object_get(reply, "packs_url")));
+	json_decref(reply);
+	agent_http_free(&answer);
+	agent_path(agent, "packs-url", path);
+	if (strcmp(before, agent->packs_url) != 0)
+		durable_file_write(path, agent->packs_url, strlen(agent->packs_url), 0600);
+}
+
 static bool lease_is_due(const struct agent *agent, const json_t *lease)
 {
 	if (!lease || json_is_true(json_object_get(lease, "renew")))

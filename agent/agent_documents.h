@@ -13,6 +13,12 @@ int agent_documents_refresh(struct agent *agent);
 int agent_documents_catalogue(struct agent *agent, const char *image, uint64_t version,
 			      struct catalogue *catalogue);
 
+/** Asks the server whether packs may also be had from a cache (agent->packs_url), and keeps the answer. */
+void agent_documents_cache(struct agent *agent);
+
+/** What was kept of that, at the agent's start. */
+void agent_documents_recall_cache(struct agent *agent);
+
 /** Renews the lease when that is due, or when `force`. */
 int agent_documents_lease(struct agent *agent, bool force);
 

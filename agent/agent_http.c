@@ -4,10 +4,12 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "trust/strict_json.h"
@@ -16,11 +18,13 @@
 #define STALL_SECONDS	30L /* fewer than STALL_BYTES a second for so long: give up, try again */
 #define STALL_BYTES	64L
 #define URL_MAX		1024
+#define PACE_SLICE_NS	50000000
 
 struct agent_http {
 	CURL *curl;
 	char server[512], ca[512], certificate[512], key[512];
-	uint64_t limit_bytes;
+	struct pace *pace;
+	bool cancelled; /* by the tick, while it waited for its turn */
 	int (*tick)(void *context);
 	void *tick_context;
 	char error[320];
@@ -39,7 +43,7 @@ struct agent_http *agent_http_new(const char *server, const char *ca, const char
 		return NULL;
 	}
 	snprintf(http->server, sizeof(http->server), "%s", server);
-	snprintf(http->ca, sizeof(http->ca), "%s", ca);
+	snprintf(http->ca, sizeof(http->ca), "%s", ca ? ca : "");
 	snprintf(http->certificate, sizeof(http->certificate), "%s",
 		 certificate ? certificate : "");
 	snprintf(http->key, sizeof(http->key), "%s", key ? key : "");
@@ -54,9 +58,9 @@ void agent_http_close(struct agent_http *http)
 	free(http);
 }
 
-void agent_http_set_limit(struct agent_http *http, uint64_t bytes_per_second)
+void agent_http_set_pace(struct agent_http *http, struct pace *pace)
 {
-	http->limit_bytes = bytes_per_second;
+	http->pace = pace;
 }
 
 void agent_http_set_tick(struct agent_http *http, int (*tick)(void *context), void *context)
@@ -83,8 +87,30 @@ struct sink {
 	size_t max;
 	unsigned char *fixed; /* range fetches */
 	size_t fixed_have, fixed_size;
-	CURL *curl;
+	struct agent_http *http;
 };
+
+/** Waits until what arrived is paid for. False when the transfer is to end. */
+static bool keep_pace(struct agent_http *http, size_t bytes)
+{
+	struct timespec now;
+	int64_t wait;
+
+	if (!http->pace)
+		return true;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	wait = pace_take(http->pace, bytes, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+	for (; wait > 0; wait -= PACE_SLICE_NS) {
+		struct timespec slice = {.tv_nsec = wait < PACE_SLICE_NS ? (long)wait : PACE_SLICE_NS};
+
+		if (http->tick && http->tick(http->tick_context) != 0) {
+			http->cancelled = true;
+			return false;
+		}
+		nanosleep(&slice, NULL);
+	}
+	return true;
+}
 
 static size_t on_body(char *data, size_t one, size_t size, void *context)
 {
@@ -93,7 +119,9 @@ static size_t on_body(char *data, size_t one, size_t size, void *context)
 	unsigned char *grown;
 	long status = 0;
 
-	curl_easy_getinfo(sink->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (!keep_pace(sink->http, size))
+		return 0;
+	curl_easy_getinfo(sink->http->curl, CURLINFO_RESPONSE_CODE, &status);
 	/* Only an answer to the range itself goes into the caller's buffer; a problem document does
 	 * not. */
 	if (sink->fixed && status == 206) {
@@ -171,8 +199,10 @@ static void prepare(struct agent_http *http, const char *url, struct sink *sink)
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
 	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
-	curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca);
-	curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	if (*http->ca) {
+		curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca);
+		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	}
 	if (*http->certificate) {
 		curl_easy_setopt(curl, CURLOPT_SSLCERT, http->certificate);
 		curl_easy_setopt(curl, CURLOPT_SSLKEY, http->key);
@@ -188,8 +218,10 @@ static void prepare(struct agent_http *http, const char *url, struct sink *sink)
 	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, http);
-	curl_easy_setopt(curl, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)http->limit_bytes);
-	curl_easy_setopt(curl, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)http->limit_bytes);
+	/* What arrives goes by the shared budget (keep_pace); only one connection sends at a time. */
+	if (http->pace)
+		curl_easy_setopt(curl, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)pace_get(http->pace));
+	http->cancelled = false;
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "bulkhead-agent");
 }
 
@@ -209,6 +241,8 @@ static int perform(struct agent_http *http, struct agent_http_answer *answer)
 		 code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST
 		     ? "; see that the server runs and this PC reaches it"
 		     : "");
+	if (http->cancelled)
+		return -ECANCELED;
 	switch (code) {
 	case CURLE_ABORTED_BY_CALLBACK:
 		return -ECANCELED;
@@ -234,7 +268,7 @@ int agent_http_call(struct agent_http *http, const char *method, const char *pat
 		    const char *const *headers, const void *body, size_t body_bytes,
 		    size_t body_max, struct agent_http_answer *answer)
 {
-	struct sink sink = {.answer = answer, .max = body_max, .curl = http->curl};
+	struct sink sink = {.answer = answer, .max = body_max, .http = http};
 	struct curl_slist *list = curl_slist_append(NULL, "Expect:");
 	char url[URL_MAX];
 	int result;
@@ -295,7 +329,7 @@ int agent_http_fetch_range(struct agent_http *http, const char *path, uint64_t o
 			    .max = 65536,
 			    .fixed = buffer,
 			    .fixed_size = size,
-			    .curl = http->curl};
+			    .http = http};
 	char url[URL_MAX], range[64];
 	int result = -EINVAL;
 

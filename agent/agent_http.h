@@ -1,12 +1,15 @@
 /**
  * HTTPS to the server: TLS 1.3 with the CA that was pinned at enrolment and this device's
- * certificate. What arrives is bounded; what broke off goes on where it stopped.
+ * certificate; or to a cache of packs, as anybody would. What arrives is bounded; what broke off goes
+ * on where it stopped.
  */
 #ifndef AGENT_HTTP_H
 #define AGENT_HTTP_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "pace.h"
 
 struct agent_http;
 
@@ -21,15 +24,16 @@ struct agent_http_answer {
 };
 
 /**
- * `server` is "https://HOST[:PORT]". `ca` is a PEM file; `certificate` and `key` are PEM files or
+ * `server` is "https://HOST[:PORT][/PATH]". `ca` is a PEM file, or NULL for the authorities that this
+ * system trusts; `certificate` and `key` are PEM files or
  * NULL before enrolment. Returns NULL when memory ran out.
  */
 struct agent_http *agent_http_new(const char *server, const char *ca, const char *certificate,
 				  const char *key);
 void agent_http_close(struct agent_http *http);
 
-/** Bytes a second that transfers of packs may use; 0: no limit. */
-void agent_http_set_limit(struct agent_http *http, uint64_t bytes_per_second);
+/** The budget that transfers share; NULL (at first): no limit. Borrowed. */
+void agent_http_set_pace(struct agent_http *http, struct pace *pace);
 
 /** Called now and then while something is transferred; a return other than 0 ends the transfer with
  * -ECANCELED. */

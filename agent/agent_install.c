@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent_disks.h"
+#include "agent_documents.h"
 #include "agent_guest.h"
 #include "agent_keys.h"
 #include "agent_log.h"
@@ -188,6 +189,8 @@ static int begin(struct installation *installation)
 
 	if (result == 0)
 		result = have_manifest(installation);
+	if (result == 0)
+		agent_documents_cache(installation->agent);
 	if (result == 0)
 		result = open_arrival(installation, release, feed, &arrival);
 	if (result != 0)

@@ -9,6 +9,7 @@
 #include "agent_guest.h"
 #include "agent_log.h"
 
+#define MIB		(1ull << 20)
 #define GIB		(1ull << 30)
 #define USER_DISK_BYTES (64 * GIB) /* sparse: what is not written takes no space */
 
@@ -30,11 +31,12 @@ int agent_policy_fits(struct agent *agent, const char *guest, uint64_t release, 
 	if (quota == 0 || (used_bytes <= quota && more_bytes <= quota - used_bytes))
 		return 0;
 	return agent_fail(agent, -EDQUOT,
-			  "%s: release %llu needs %.1f GiB and the quota of %.1f GiB has %.1f GiB left; "
+			  "%s: release %llu needs %llu MiB and the quota of %llu MiB has %llu MiB left; "
 			  "remove a release (bulkhead guest remove-version), or ask for more quota_gib",
-			  guest, (unsigned long long)release, (double)more_bytes / GIB,
-			  (double)quota / GIB,
-			  used_bytes < quota ? (double)(quota - used_bytes) / GIB : 0.0);
+			  guest, (unsigned long long)release,
+			  (unsigned long long)(more_bytes / MIB + (more_bytes % MIB != 0)),
+			  (unsigned long long)(quota / MIB),
+			  (unsigned long long)(used_bytes < quota ? (quota - used_bytes) / MIB : 0));
 }
 
 void agent_policy_user_disk(const struct agent *agent, char size[24])

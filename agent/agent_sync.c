@@ -146,9 +146,7 @@ static int reconcile(struct agent *agent)
 {
 	int result = 0;
 
-	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
-		if (agent->arrivals[i])
-			arrival_set_limit(agent->arrivals[i], agent_bandwidth(agent));
+	pace_set(&agent->pace, agent_bandwidth(agent));
 	resume(agent);
 
 	for (size_t i = 0; i < agent->state->guest_count; i++) {
@@ -304,7 +302,7 @@ int agent_sync_once(struct agent *agent)
 
 	if (result != 0)
 		return result;
-	agent_http_set_limit(agent->http, agent_bandwidth(agent));
+	pace_set(&agent->pace, agent_bandwidth(agent));
 	result = agent_documents_refresh(agent);
 	enforce(agent);
 	if (!agent->state || (result != 0 && result != -ESTALE && result != -EKEYREJECTED))

@@ -51,13 +51,20 @@ static int open_parts(struct arrival *arrival, const char *envelope)
 	result = store_open(path, true, &arrival->store, &arrival->problem);
 	if (result == 0)
 		result = pack_source_open(arrival->agent, "/packs/", envelope, strlen(envelope),
-					  CONNECTIONS, &arrival->packs);
+					  CONNECTIONS, true, &arrival->packs);
 	arrival->source_open = result == 0;
-	arrival_set_limit(arrival, agent_bandwidth(arrival->agent));
-	if (result == 0)
-		result = fetch_open(arrival->store, &arrival->packs.source, envelope,
-				    strlen(envelope), &trust, &arrival->fetch, &arrival->problem);
-	return result ? result : fetch_run(arrival->fetch, &map, &arrival->problem);
+	if (result != 0)
+		return result;
+	do {
+		result = fetch_open(arrival->store, &arrival->packs.source, envelope, strlen(envelope),
+				    &trust, &arrival->fetch, &arrival->problem);
+	} while (result == -EBADMSG && pack_source_leave_cache(&arrival->packs));
+	if (result != 0)
+		return result;
+	do {
+		result = fetch_run(arrival->fetch, &map, &arrival->problem);
+	} while (result == -EBADMSG && pack_source_leave_cache(&arrival->packs));
+	return result;
 }
 
 static void release_parts(struct arrival *arrival)
@@ -149,9 +156,10 @@ static int finish(struct arrival *arrival)
 	if (result != 0)
 		return result;
 	fetch_totals(arrival->fetch, &totals);
-	agent_log(AGENT_INFO, "release.fetched", "s:s, s:I, s:I, s:I, s:I", "image", arrival->image,
+	agent_log(AGENT_INFO, "release.fetched", "s:s, s:I, s:I, s:I, s:I, s:I", "image", arrival->image,
 		  "release", (json_int_t)arrival->release, "fetched_bytes",
-		  (json_int_t)totals.fetched_bytes, "requests", (json_int_t)totals.requests,
+		  (json_int_t)totals.fetched_bytes, "from_cache_bytes",
+		  (json_int_t)__atomic_load_n(&arrival->packs.from_cache_bytes, __ATOMIC_RELAXED), "requests", (json_int_t)totals.requests,
 		  "asked_for", (json_int_t)__atomic_load_n(&arrival->asked, __ATOMIC_RELAXED));
 	return 0;
 }
@@ -201,6 +209,8 @@ static void *bring_all(void *context)
 			result = finish(arrival);
 		if (result == 0 || arrival_stops(arrival))
 			break;
+		if (result == -EBADMSG && pack_source_leave_cache(&arrival->packs))
+			continue;
 		arrival_note(arrival, result);
 		if (!pause_seconds(arrival, pause))
 			break;
@@ -304,9 +314,4 @@ uint64_t arrival_release(const struct arrival *arrival)
 const char *arrival_image(const struct arrival *arrival)
 {
 	return arrival->image;
-}
-
-void arrival_set_limit(struct arrival *arrival, uint64_t bytes_per_second)
-{
-	__atomic_store_n(&arrival->packs.limit, bytes_per_second, __ATOMIC_RELAXED);
 }

@@ -67,7 +67,4 @@ void arrival_progress(struct arrival *arrival, struct arrival_progress *progress
 uint64_t arrival_release(const struct arrival *arrival);
 const char *arrival_image(const struct arrival *arrival);
 
-/** Bytes a second for what nobody waits for; 0: no limit. */
-void arrival_set_limit(struct arrival *arrival, uint64_t bytes_per_second);
-
 #endif

@@ -53,7 +53,9 @@ static int get(void *context, const struct frame_address *address, bool urgent)
 		return get_later(arrival, address);
 	__atomic_add_fetch(&arrival->urgent, 1, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&arrival->asked, 1, __ATOMIC_RELAXED);
-	result = fetch_frame(arrival->fetch, address);
+	do {
+		result = fetch_frame(arrival->fetch, address);
+	} while (result == -EBADMSG && pack_source_leave_cache(&arrival->packs));
 	__atomic_sub_fetch(&arrival->urgent, 1, __ATOMIC_RELAXED);
 	if (result == 0 || result == -EINVAL)
 		return result;

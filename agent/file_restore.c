@@ -184,7 +184,7 @@ int file_restore(struct agent *agent, struct user_disk *disk, const char *name,
 	if (path[0] != '/')
 		return agent_fail(agent, -EINVAL, "%.150s: name the file from / on", path);
 	snprintf(prefix, sizeof(prefix), "/api/v1/device/disks/%s/packs/", name);
-	result = pack_source_open(agent, prefix, envelope, strlen(envelope), 1, &restore.packs);
+	result = pack_source_open(agent, prefix, envelope, strlen(envelope), 1, false, &restore.packs);
 	if (result != 0)
 		return agent_fail(agent, result, "%s: the server's backup is none", name);
 	result = open_backup(&restore, envelope);

@@ -144,7 +144,7 @@ int user_disk_fetch(struct agent *agent, struct user_disk *disk, const char *nam
 	int result;
 
 	snprintf(prefix, sizeof(prefix), "/api/v1/device/disks/%s/packs/", name);
-	result = pack_source_open(agent, prefix, envelope, strlen(envelope), 1, &packs);
+	result = pack_source_open(agent, prefix, envelope, strlen(envelope), 1, false, &packs);
 	if (result != 0)
 		return agent_fail(agent, result, "%s: the server's backup is none", name);
 	result = run(agent, disk, &packs, envelope, target, version, &problem);

@@ -274,6 +274,52 @@ def user_takes_an_appliance_where_policy_allows_it(directory, keep):
     assert status == 1, text
 
 
+def policy_starts_a_guest_and_gives_it_space_and_network(directory, keep):
+    """autostart, quota_gib and network, each with what happens where they are not set."""
+    company = company_with_image(directory, keep, b"system one")
+    pc = PC(directory, "pc-1", extra={
+        "networks": {"company": "only-the-company"},
+        "monitor": ["sh", "-c", "trap 'exit 0' TERM; echo \"$1\" > %{directory}/network; while :; do sleep 0.1; done",
+                    "%{name}", "network=%{network}"]})
+    keep(pc)
+
+    def policy(field, value):
+        company.admin("policy", "set", field, value, "--key", company.key("policy.key"))
+        wait_for(field, lambda: str(pc.status()["policy"][field]["value"]).lower() == value)
+
+    def network():
+        with open(os.path.join(pc.run_directory, "agent.guests/work/network")) as file:
+            return file.read().strip()
+    pc.enrol(company, "alice")
+    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    assert pc.guests()["work"]["state"] == "stopped", "nothing asked for a start"
+    policy("autostart", "true")
+    wait_for("the start", lambda: pc.guests()["work"]["state"] == "running")
+    assert network() == "network=open"
+    # What its user ends stays ended; the PC's next start is another matter.
+    pc.end("work")
+    before = pc.status()["last_contact"]
+    wait_for("two rounds more", lambda: pc.status()["last_contact"] > before + 1)
+    assert pc.guests()["work"]["state"] == "stopped"
+    policy("network", "company")
+    pc.restart_agent()
+    wait_for("the start", lambda: pc.guests()["work"]["state"] == "running")
+    assert network() == "network=only-the-company"
+    # A release that does not fit is not fetched, and one line says why.
+    policy("quota_gib", "1")
+    pc.write("work", [(0, os.urandom(1 << 20))])
+    with open(os.path.join(pc.data, "guests/work/filler"), "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 1 << 30)
+    company.publish("work", "2", b"system two", SIZE)
+    wait_for("the refusal", lambda: "quota of 1024 MiB" in pc.status()["trouble"])
+    print("#", pc.status()["trouble"])
+    assert not os.path.exists(os.path.join(pc.data, "images/work/2/ready"))
+    os.unlink(os.path.join(pc.data, "guests/work/filler"))
+    wait_for("release 2", lambda: os.path.exists(os.path.join(pc.data, "images/work/2/complete")))
+    text = pc.command("agent")
+    assert "quota_gib" in text and "agent" in text, text
+
+
 def plain_text_of_a_guest_is_nowhere_on_the_pc(directory, keep):
     marker = b"MARKER-" + os.urandom(16).hex().encode()
     company = company_with_image(directory, keep, b"system one")
@@ -339,4 +385,5 @@ if __name__ == "__main__":
           line_that_is_down_makes_a_guest_wait_and_not_fail,
           whole_release_is_fetched_once_however_it_is_asked_for,
           version_is_fetched_in_the_order_in_which_a_test_pc_booted_it, overlay_is_kept_or_dropped_as_policy_says,
-          user_takes_an_appliance_where_policy_allows_it, plain_text_of_a_guest_is_nowhere_on_the_pc])
+          user_takes_an_appliance_where_policy_allows_it,
+          policy_starts_a_guest_and_gives_it_space_and_network, plain_text_of_a_guest_is_nowhere_on_the_pc])

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 
-from company import Company, Failure, Process, run, tell, wait_for
+from company import PC, Company, Failure, Process, run, tell, wait_for
 
 EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/examples/nginx-packs.conf")
 SLAPD = """
@@ -209,5 +209,62 @@ def cache_in_front_serves_packs_without_the_server(directory, keep):
     wait_for("the server", company.answers)
 
 
+def fetched(pc):
+    """What the PC's log says of the release that arrived: all bytes, and those from the cache."""
+    line = wait_for("the release", lambda: next((json.loads(line) for line in pc.agent.output().splitlines()
+                                                 if '"release.fetched"' in line), None))
+    return line["fetched_bytes"], line["from_cache_bytes"]
+
+
+def pcs_take_packs_from_the_cache_and_never_its_word(directory, keep):
+    """A PC fetches everything from the cache; with a cache that lies, or is not there, from the server."""
+    company = Company(directory)
+    keep(company)
+    content = os.urandom(5 << 20)
+    company.publish("work", "1", content)
+    packs_port = free_port()
+    cache, port = nginx(os.path.join(directory, "nginx"), f"http://127.0.0.1:{packs_port}")
+    keep(cache)
+    company.server.command += ["--packs-listen", f"127.0.0.1:{packs_port}", "--packs-url", f"https://localhost:{port}/"]
+    company.restart_server()
+    company.admin("user", "add", "alice")
+    company.admin("assign", "work", "--user", "alice")
+    trust = {"packs_ca": f"{directory}/nginx/cert.pem"}
+
+    def deliver(name):
+        pc = PC(directory, name, extra=trust)
+        keep(pc)
+        pc.enrol(company, "alice")
+        wait_for("the guest", lambda: os.path.exists(f"{pc.data}/images/work/1/complete"))
+        pc.start("work")
+        same(pc.read("work", 1 << 20, len(content), "system"), content)
+        return pc
+    pc = deliver("pc-cache")
+    everything, from_cache = fetched(pc)
+    same(everything, from_cache)
+    # Whoever runs the cache changes one byte of every frame it holds: the server's are taken.
+    cache.stop()
+    held = [os.path.join(place, file) for place, _, files in os.walk(f"{directory}/nginx/cache") for file in files]
+    assert held, "the cache holds nothing"
+    for path in held:
+        with open(path, "r+b") as file:
+            data = bytearray(file.read())
+            start = data.index(b"\r\n\r\n") + 4
+            data[start:] = bytes(byte ^ 1 for byte in data[start:])
+            file.seek(0)
+            file.write(data)
+    cache.start()
+    wait_for("nginx", lambda: run("curl", "--silent", "--cacert", f"{directory}/nginx/cert.pem",
+                                  f"https://localhost:{port}/", ok=False) == (0, ""))
+    pc = deliver("pc-lied-to")
+    assert "cache.refused" in pc.agent.output(), "nobody noticed"
+    assert fetched(pc)[1] < fetched(pc)[0]
+    # No cache at all: the server's, with one line in the log.
+    cache.stop()
+    pc = deliver("pc-without")
+    same([fetched(pc)[1], pc.agent.output().count("cache.failed")], [0, 1])
+
+
 if __name__ == "__main__":
-    tell([directory_of_people_is_imported_over_tls, cache_in_front_serves_packs_without_the_server])
+    tell([directory_of_people_is_imported_over_tls, cache_in_front_serves_packs_without_the_server,
+          pcs_take_packs_from_the_cache_and_never_its_word])
