@@ -12,6 +12,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(ROOT, "tests/machine"), os.path.join(ROOT, "tests/attack")]
 import pc as machine  # noqa: E402
+from quick import TIMER  # noqa: E402
 from company import Company, Failure, tell, wait_for  # noqa: E402
 
 SERVER = "10.0.2.100:8443"  # where the PC finds the server; QEMU hands each connection to the one on loopback
@@ -21,11 +22,12 @@ SMALL = ["slot-mib=256", "esp-mib=160"]
 BROKEN = "rdinit=/none panic=5"
 
 
-def make_image(folder, release, *, answers=(), update=None, append="bulkhead.console", words=()):
+def make_image(folder, release, *, answers=(), update=None, append="", words=()):
     """Runs ./install-image; returns the medium's path."""
     medium = os.path.join(folder, f"medium-{release}.img")
     command = [os.path.join(ROOT, "install-image"), "--output", medium, "--release", str(release), "--console", "serial",
-               "--platform-key", os.path.join(folder, "platform.key"), f"--append={append}", *words]
+               "--platform-key", os.path.join(folder, "platform.key"),
+               f"--append=bulkhead.console {TIMER} {append}".rstrip(), *words]
     for answer in answers:
         command += ["--answer", answer]
     if update:
@@ -71,7 +73,7 @@ class InstalledPc:
 
     def shell(self):
         """Waits for the shell; whoever asks for the recovery key has failed."""
-        if "Recovery" in self.pc.wait(r"#BH# |Recovery key", SECONDS, prompt=True).group(0):
+        if "Recovery" in self.pc.wait(r"#BH#\$ |Recovery key", SECONDS, prompt=True).group(0):
             raise Failure(f"the TPM did not open the data partition; serial log: {self.pc.log}")
 
     def run(self, command):
@@ -123,7 +125,7 @@ def pc_is_installed_enrols_updates_and_falls_back(directory, keep):
                lambda line: print(f"# {line}", flush=True))
     update, broken = (os.path.join(directory, f"release-{n}.update") for n in (2, 3))
     make_image(directory, 2, update=update, words=words)
-    make_image(directory, 3, update=broken, append=f"bulkhead.console {BROKEN}", words=words)
+    make_image(directory, 3, update=broken, append=BROKEN, words=words)
 
     # Its own disk: opened by the TPM, enrolled by the token, which is then gone.
     pc.start(more_disk=damaged(update, os.path.join(directory, "damaged"), os.path.getsize(update) // 2))
