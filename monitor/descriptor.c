@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checks signed guest descriptors; see descriptor.h. Ed25519 is libsodium's.
+ * Checks signed guest descriptors; see descriptor.h.
  */
 #include "descriptor.h"
 
@@ -9,50 +9,36 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_MAX 512u
-#define MEASURED "measurement "
-#define SIGNED	 "signature "
+#include "trust/descriptor.h"
+
+#define TEXT_MAX	    DESCRIPTOR_TEXT_MAX
+#define KEY_TEXT_CHARACTERS 65u
+_Static_assert(DESCRIPTOR_MEASUREMENT_BYTES == BULKHEAD_MEASUREMENT_BYTES, "one kind of measurement");
 
 void descriptor_print(const uint8_t digest[BULKHEAD_MEASUREMENT_BYTES], char text[2 * BULKHEAD_MEASUREMENT_BYTES + 1])
 {
 	sodium_bin2hex(text, 2 * BULKHEAD_MEASUREMENT_BYTES + 1, digest, BULKHEAD_MEASUREMENT_BYTES);
 }
 
-/** Reads exactly @size_bytes as hexadecimal digits, then a newline. Returns what follows, or NULL. */
-static const char *read_hex(const char *text, uint8_t *bytes, size_t size_bytes)
-{
-	size_t got;
-
-	if (strlen(text) < 2 * size_bytes + 1 || text[2 * size_bytes] != '\n' ||
-	    sodium_hex2bin(bytes, size_bytes, text, 2 * size_bytes, NULL, &got, NULL) || got != size_bytes)
-		return NULL;
-	return text + 2 * size_bytes + 1;
-}
-
-static const char *read_word(const char *text, const char *word)
-{
-	return text && !strncmp(text, word, strlen(word)) ? text + strlen(word) : NULL;
-}
-
 const char *descriptor_parse(const char *text, const char *key_text, uint8_t digest[BULKHEAD_MEASUREMENT_BYTES])
 {
-	uint8_t key[crypto_sign_PUBLICKEYBYTES], signature[crypto_sign_BYTES];
-	char message[sizeof(DESCRIPTOR_CONTEXT) + sizeof(MEASURED) + 2 * BULKHEAD_MEASUREMENT_BYTES + 2];
-	const char *at = read_word(text, MEASURED), *end_of_line;
+	struct descriptor descriptor;
+	struct public_key key;
+	size_t got;
+	int status;
 
 	if (sodium_init() < 0)
 		return "cannot be checked: libsodium does not start";
-	end_of_line = at ? read_hex(at, digest, BULKHEAD_MEASUREMENT_BYTES) : NULL;
-	at = read_word(end_of_line, SIGNED);
-	at = at ? read_hex(at, signature, sizeof(signature)) : NULL;
-	if (!at || *at)
-		return "is no guest descriptor: lines \"measurement\" and \"signature\" with hexadecimal digits";
-	at = read_hex(key_text, key, sizeof(key));
-	if (!at || *at)
+	if (strlen(key_text) != KEY_TEXT_CHARACTERS || key_text[KEY_TEXT_CHARACTERS - 1] != '\n' ||
+	    sodium_hex2bin(key.bytes, sizeof(key.bytes), key_text, KEY_TEXT_CHARACTERS - 1, NULL, &got, NULL) ||
+	    got != sizeof(key.bytes))
 		return "has a key that is none: descriptor-key holds 64 hexadecimal digits";
-	snprintf(message, sizeof(message), "%s%.*s", DESCRIPTOR_CONTEXT, (int)(end_of_line - text), text);
-	if (crypto_sign_verify_detached(signature, (const uint8_t *)message, strlen(message), key))
+	status = descriptor_verify(text, strlen(text), &key, &descriptor);
+	if (status == -EKEYREJECTED)
 		return "is not signed by the descriptor-key";
+	if (status)
+		return "is no guest descriptor; bulkhead image describe makes one";
+	memcpy(digest, descriptor.measurement, sizeof(descriptor.measurement));
 	return NULL;
 }
 

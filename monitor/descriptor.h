@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest descriptor: what a guest must measure as, signed. A text file of two lines:
- *   measurement 64 hexadecimal digits
- *   signature 128 hexadecimal digits: Ed25519 over DESCRIPTOR_CONTEXT and the first line with its newline
- * The key file holds the public key, 64 hexadecimal digits.
+ * Holds a guest against its descriptor (trust/descriptor.h): the file that the configuration names, signed by the key in
+ * the key file, which holds the public key as 64 hexadecimal digits and a newline.
  */
 #ifndef BULKHEAD_MONITOR_DESCRIPTOR_H
 #define BULKHEAD_MONITOR_DESCRIPTOR_H
@@ -11,8 +9,6 @@
 #include "config.h"
 
 #include <bulkhead/hypercall.h>
-
-#define DESCRIPTOR_CONTEXT "bulkhead guest descriptor 1\n"
 
 /** Writes a measurement as hexadecimal digits. */
 void descriptor_print(const uint8_t digest[BULKHEAD_MEASUREMENT_BYTES], char text[2 * BULKHEAD_MEASUREMENT_BYTES + 1]);
