@@ -73,7 +73,7 @@ class InstalledPc:
 
     def shell(self):
         """Waits for the shell; whoever asks for the recovery key has failed."""
-        if "Recovery" in self.pc.wait(r"#BH#\$ |Recovery key", SECONDS, prompt=True).group(0):
+        if "Recovery" in self.pc.wait(r"#BH# |Recovery key", SECONDS, prompt=True).group(0):
             raise Failure(f"the TPM did not open the data partition; serial log: {self.pc.log}")
 
     def run(self, command):
