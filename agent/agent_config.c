@@ -13,7 +13,7 @@
 
 static const char *const fields[] = {
     "data",	   "keyd",     "control", "poll_seconds", "bandwidth_bytes",
-    "quota_bytes", "personal", "monitor", "disk",	  "networks", "packs_ca", NULL};
+    "quota_bytes", "personal", "monitor", "disk",	  "networks", "packs_ca", "machine", NULL};
 
 /* What serves a disk where the configuration names nothing else. */
 static const char *const usual_disk[] = {BLK_PROGRAM,
@@ -30,6 +30,9 @@ static const char *const usual_disk[] = {BLK_PROGRAM,
 					 "--record=%{record}?",
 					 "--layer=%{layer}?",
 					 "--size=%{size}?"};
+
+/* What runs a guest where "machine" is given and no "monitor". */
+static const char *const usual_monitor[] = {MONITOR_PROGRAM, "%{machine}"};
 
 static int wrong(char *error, size_t error_size, const char *field, const char *what)
 {
@@ -140,7 +143,11 @@ int agent_config_parse(const char *text, size_t text_bytes, struct agent_config 
 	else if (read_networks(root, config->networks) != 0)
 		result = wrong(error, error_size, "networks",
 			       "is an object of texts for \"open\", \"company\", \"none\"");
-	else if (read_command(root, "monitor", NULL, 0, &config->monitor) != 0)
+	else if (read_path(root, "machine", "", config->machine) != 0)
+		result = wrong(error, error_size, "machine", "is no absolute path");
+	else if (read_command(root, "monitor", usual_monitor,
+			      config->machine[0] ? sizeof(usual_monitor) / sizeof(usual_monitor[0]) : 0,
+			      &config->monitor) != 0)
 		result = wrong(error, error_size, "monitor", "is no list of words");
 	else if (read_command(root, "disk", usual_disk, sizeof(usual_disk) / sizeof(usual_disk[0]),
 			      &config->disk) != 0)

@@ -31,6 +31,9 @@ struct agent_config {
 	bool personal;		      /* the user's own agent: no server, no enrolment */
 	/* what %{network} becomes where policy gives a guest that network */
 	char networks[POLICY_NETWORKS][AGENT_PATH_MAX];
+	/* lines that a protected guest's configuration begins with: its firmware; empty: guests are run by
+	 * some other monitor */
+	char machine[AGENT_PATH_MAX];
 	struct agent_command monitor; /* runs a guest; ends when the guest does */
 	struct agent_command disk;    /* serves one disk on a socket */
 };

@@ -19,6 +19,7 @@
 
 #include "agent_disks.h"
 #include "agent_log.h"
+#include "agent_machine.h"
 #include "agent_policy.h"
 #include "durable_file.h"
 #include "fat_image.h"
@@ -225,8 +226,33 @@ static int write_config_disk(struct agent *agent, struct agent_running *running,
 	return result;
 }
 
+/** Serves the configuration disk, which is a plain file, to a monitor that takes sockets only. */
+static int start_config_disk(struct agent *agent, struct agent_running *running, const char *socket,
+			     const char *file, char error[AGENT_ERROR_MAX])
+{
+	static char socket_word[] = "--socket=%{socket}", file_word[] = "--file=%{file}",
+		    serial[] = "--serial=config";
+	const struct agent_command command = {
+	    4, {agent->config.disk.words[0], socket_word, file_word, serial}};
+	char log[AGENT_PATH_MAX + 16];
+	pid_t *process = &running->disks[AGENT_CONFIG_DISK];
+	int result;
+
+	snprintf(log, sizeof(log), "%s.log", socket);
+	unlink(socket);
+	*process = spawn(&command, (const struct agent_value[]){{"socket", socket}, {"file", file}, {NULL, NULL}}, log,
+			 NULL);
+	result = *process < 0 ? *process : wait_for_socket(socket, *process);
+	if (result == -ESRCH)
+		*process = 0;
+	if (result != 0)
+		snprintf(error, AGENT_ERROR_MAX, "%s: its configuration disk cannot be served; see %.200s", running->name,
+			 log);
+	return result;
+}
+
 static int start_monitor(struct agent *agent, struct agent_running *running, const char *system,
-			 const char *user, const char *config, char error[AGENT_ERROR_MAX])
+			 const char *user, const char *config, const char *machine, char error[AGENT_ERROR_MAX])
 {
 	char log[AGENT_PATH_MAX + 16], release[24], guest_agent[AGENT_PATH_MAX + 16];
 	const char *network;
@@ -252,6 +278,7 @@ static int start_monitor(struct agent *agent, struct agent_running *running, con
 							      {"directory", running->directory},
 							      {"agent", guest_agent},
 							      {"network", network},
+							      {"machine", machine},
 							      {NULL, NULL}},
 				 log, NULL);
 	if (running->monitor >= 0)
@@ -302,6 +329,7 @@ static struct agent_running *free_place(struct agent *agent)
 int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ERROR_MAX])
 {
 	char system[AGENT_PATH_MAX] = "", user[AGENT_PATH_MAX] = "", config[AGENT_PATH_MAX];
+	struct agent_machine machine = {.config = ""};
 	struct agent_running *running = free_place(agent);
 	struct agent_guest_row guest;
 	struct agent_disk disks[2];
@@ -330,7 +358,11 @@ int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ER
 			 strerror(-result));
 		return result;
 	}
-	result = agent_disks_open(agent, &guest, disks, identity, error);
+	/* A guest that is not the company's leaves keys where they are and costs no start. */
+	if (agent->config.machine[0])
+		result = agent_machine_write(agent, running, &machine, error);
+	if (result == 0)
+		result = agent_disks_open(agent, &guest, disks, identity, error);
 	if (result != 0)
 		return result;
 	result = write_config_disk(agent, running, identity, config);
@@ -339,15 +371,17 @@ int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ER
 	if (result == 0)
 		result = end_rest(agent, name, error);
 	if (result == 0)
-		result = start_disk(agent, running, 0, &disks[0], system, error);
+		result = start_disk(agent, running, AGENT_SYSTEM_DISK, &disks[0], system, error);
 	if (result == 0)
-		result = start_disk(agent, running, 1, &disks[1], user, error);
+		result = start_disk(agent, running, AGENT_USER_DISK, &disks[1], user, error);
 	agent_disks_forget(disks, identity);
+	if (result == 0 && machine.config[0])
+		result = start_config_disk(agent, running, machine.config_disk, config, error);
 	if (result == 0)
-		result = start_monitor(agent, running, system, user, config, error);
+		result = start_monitor(agent, running, system, user, config, machine.config, error);
 	if (result != 0) {
-		kill_one(&running->disks[0]);
-		kill_one(&running->disks[1]);
+		for (int i = 0; i < AGENT_DISKS; i++)
+			kill_one(&running->disks[i]);
 		running->monitor = 0;
 		return result;
 	}
@@ -385,7 +419,7 @@ static void guest_ended(struct agent *agent, struct agent_running *running, int 
 	char config[AGENT_PATH_MAX + 16];
 
 	running->monitor = 0;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < AGENT_DISKS; i++) {
 		if (running->disks[i] <= 0)
 			continue;
 		kill(running->disks[i], SIGTERM);

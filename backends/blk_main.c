@@ -15,10 +15,12 @@
 
 static const char usage[] =
 	"usage: bulkhead-blk --socket PATH --state DIR --key FILE [options]\n"
+	"       bulkhead-blk --socket PATH --file FILE\n"
 	"Serves one guest's disk over vhost-user-blk until it gets SIGTERM.\n\n"
 	"  --socket PATH      where the monitor connects\n"
 	"  --state DIR        folder of the guest's layers; made if missing\n"
 	"  --key FILE         32 bytes from which the layers' keys are made\n"
+	"  --file FILE        serve this plain file, read-only, and no layers\n"
 	"system disk:\n"
 	"  --store DIR        store that has the version\n"
 	"  --domain-key FILE  32 bytes: key of the version's domain\n"
@@ -37,11 +39,12 @@ static const char usage[] =
 	"  --queues N         1 to 16; default 1\n"
 	"  --serial TEXT      serial number that the guest sees\n";
 
-enum { OPT_SOCKET = 256, OPT_STATE, OPT_KEY, OPT_STORE, OPT_DOMAIN, OPT_VERSION, OPT_DROP, OPT_READ_ONLY, OPT_FEED, OPT_TRACE,
+enum { OPT_SOCKET = 256, OPT_FILE, OPT_STATE, OPT_KEY, OPT_STORE, OPT_DOMAIN, OPT_VERSION, OPT_DROP, OPT_READ_ONLY, OPT_FEED, OPT_TRACE,
        OPT_RECORD, OPT_NO_BACKGROUND, OPT_SIZE, OPT_LAYER, OPT_CONTROL, OPT_QUEUES, OPT_SERIAL, OPT_HELP };
 
 static const struct option options[] = {
 	{"socket", required_argument, NULL, OPT_SOCKET},
+	{"file", required_argument, NULL, OPT_FILE},
 	{"state", required_argument, NULL, OPT_STATE},
 	{"key", required_argument, NULL, OPT_KEY},
 	{"store", required_argument, NULL, OPT_STORE},
@@ -98,6 +101,7 @@ static int parse(int argc, char **argv, struct command_line *line)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case OPT_SOCKET: line->socket = optarg; break;
+		case OPT_FILE: served->file = optarg; break;
 		case OPT_STATE: served->state = optarg; break;
 		case OPT_KEY: line->key = optarg; break;
 		case OPT_STORE: served->store = optarg; break;
@@ -129,8 +133,9 @@ static int parse(int argc, char **argv, struct command_line *line)
 		default: fputs(usage, stderr); return 2;
 		}
 	}
-	if (optind == argc && line->socket && served->state && line->key &&
-	    (!served->store || (line->domain_key && served->version)))
+	if (optind == argc && line->socket &&
+	    (served->file ? !served->state && !line->key && !served->store && !served->control
+			  : served->state && line->key && (!served->store || (line->domain_key && served->version))))
 		return -1;
 	fputs(usage, stderr);
 	return 2;
@@ -140,9 +145,9 @@ static int parse(int argc, char **argv, struct command_line *line)
 static int open_disk(struct command_line *line, struct served **served, struct problem *problem)
 {
 	uint8_t key[SERVED_KEY_BYTES], domain_key[SERVED_KEY_BYTES];
-	int error = served_read_key(line->key, key, problem);
+	int error = line->key ? served_read_key(line->key, key, problem) : 0;
 
-	line->served.key = key;
+	line->served.key = line->key ? key : NULL;
 	if (!error && line->domain_key) {
 		error = served_read_key(line->domain_key, domain_key, problem);
 		line->served.domain_key = domain_key;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -31,6 +32,7 @@ struct served {
 	struct layer *top;
 	struct feed *feed;
 	struct control *control;
+	int file_fd; /* -1: not a plain file */
 	int stop_fd;
 	const char *record;
 };
@@ -230,6 +232,48 @@ static int open_one_layer(struct served *served, const struct served_options *op
 	return guestdisk_make(&served->disk, served->top, NULL, layer_blocks(served->top) * BLOCK_BYTES);
 }
 
+/** Reads blocks of a plain file; what the last one has beyond its end is zero. */
+static int read_file(void *context, uint64_t first, uint64_t count, void *buffer)
+{
+	const struct served *served = context;
+	uint64_t bytes = count * BLOCK_BYTES, done = 0;
+
+	while (done < bytes) {
+		ssize_t got = pread(served->file_fd, (uint8_t *)buffer + done, bytes - done,
+				    (off_t)(first * BLOCK_BYTES + done));
+
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		done += (uint64_t)got;
+	}
+	memset((uint8_t *)buffer + done, 0, bytes - done);
+	return 0;
+}
+
+static int open_file(struct served *served, const struct served_options *options, struct problem *problem)
+{
+	const struct guestdisk_base base = {.read = read_file, .context = served};
+	struct stat status;
+
+	served->file_fd = open(options->file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (served->file_fd < 0 || fstat(served->file_fd, &status))
+		return problem_errno(problem, -errno, "%s", options->file);
+	if (!S_ISREG(status.st_mode) || status.st_size < (off_t)SECTOR_BYTES)
+		return problem_set(problem, -EINVAL, "%s: is no file with a disk in it", options->file);
+	return guestdisk_make(&served->disk, NULL, &base, (uint64_t)status.st_size);
+}
+
+static int open_state(struct served *served, const struct served_options *options, struct problem *problem)
+{
+	int error = options->state ? store_files_open(options->state, true, &served->state) : -EINVAL;
+
+	if (error)
+		return problem_errno(problem, error, "%s", options->state ? options->state : "a folder for the state is needed");
+	return options->store ? open_system_disk(served, options, problem) : open_one_layer(served, options, problem);
+}
+
 int served_open(const struct served_options *options, struct served **opened, struct problem *problem)
 {
 	struct served *served = calloc(1, sizeof(*served));
@@ -238,13 +282,8 @@ int served_open(const struct served_options *options, struct served **opened, st
 	if (!served)
 		return problem_errno(problem, -ENOMEM, "the disk cannot be opened");
 	served->stop_fd = options->stop_fd;
-	error = options->state ? store_files_open(options->state, true, &served->state) : -EINVAL;
-	if (error)
-		problem_errno(problem, error, "%s", options->state ? options->state : "a folder for the state is needed");
-	else if (options->store)
-		error = open_system_disk(served, options, problem);
-	else
-		error = open_one_layer(served, options, problem);
+	served->file_fd = -1;
+	error = options->file ? open_file(served, options, problem) : open_state(served, options, problem);
 	served->disk_made = !error;
 	if (!error && options->control)
 		error = control_start(options->control, served_layer(served), served_version(served), &served->control);
@@ -290,6 +329,8 @@ int served_close(struct served *served, struct problem *problem)
 	domain_forget(&served->domain);
 	if (served->state)
 		served->state->release(served->state);
+	if (served->file_fd >= 0)
+		close(served->file_fd);
 	free(served);
 	return error ? error : trace_error;
 }

@@ -6,6 +6,8 @@
  *   overlay-<version>   what the guest wrote above that version
  *   user                the user disk (or another layer that stands alone)
  *
+ * A plain file, read-only, is served too: the configuration disk that an agent makes for a start.
+ *
  * A new version so starts with an empty overlay, and the old one is there if the guest goes back.
  */
 #ifndef BULKHEAD_BACKENDS_SERVED_H
@@ -16,6 +18,7 @@
 #define SERVED_KEY_BYTES 32u
 
 struct served_options {
+	const char *file;	   /**< a disk that is this plain file, read-only; nothing else applies then */
 	const char *state;	   /**< folder of the layers */
 	const uint8_t *key;	   /**< SERVED_KEY_BYTES from which the layers' keys are made */
 	const char *store;	   /**< folder of a store; NULL: a disk that is one layer */

@@ -24,6 +24,7 @@ const struct cli_group cli_groups[] = {
 	{"Who may sign what", admin_key_commands},
 	{"Users and groups", admin_people_commands},
 	{"Publishing", image_publish_commands},
+	{"What a guest must be", image_describe_commands},
 	{"Images and who runs them", admin_release_commands},
 	{"Devices", admin_fleet_commands},
 	{"Orders of officers", admin_order_commands},

@@ -14,6 +14,7 @@
 
 #include "store/pack.h"
 #include "store/publish.h"
+#include "trust/descriptor.h"
 #include "trust/strict_json.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ struct publishing {
 	const struct cli_context *context;
 	struct remote *remote;
 	const char *image, *version;
+	char descriptor[DESCRIPTOR_TEXT_MAX]; /* empty: none */
 	char store_path[PATH_MAX];
 	struct store *store;
 	struct domain domain;
@@ -120,8 +122,8 @@ static int publish(struct publishing *publishing, const char *disk)
 		return status;
 	status = publish_source_fd(file, &source);
 	options.base = find_base(publishing, &base);
-	options.description = publishing->version;
-	options.description_bytes = strlen(publishing->version);
+	options.description = publishing->descriptor;
+	options.description_bytes = strlen(publishing->descriptor);
 	output_progress_start(&publishing->progress, "Reading the disk", 0);
 	if (status == 0)
 		status = publish_version(publishing->store, &publishing->domain, &source, &options,
@@ -258,6 +260,29 @@ static int open_store(struct publishing *publishing)
 	return status == 0 ? CLI_OK : fail_store(publishing, status, &problem);
 }
 
+/** Reads the descriptor that goes into the manifest, whose signature then covers it too. */
+static int read_descriptor(struct publishing *publishing)
+{
+	const char *file = cli_value(publishing->context, "descriptor");
+	struct descriptor descriptor;
+	char *text;
+	size_t size;
+	int status;
+
+	if (!file)
+		return CLI_OK;
+	status = settings_read(file, DESCRIPTOR_TEXT_MAX - 1, &text, &size);
+	if (status != 0)
+		return cli_fail(publishing->context, "%s: %s", file, strerror(-status));
+	status = descriptor_read(text, size, &descriptor);
+	if (status == 0)
+		memcpy(publishing->descriptor, text, size + 1);
+	free(text);
+	return status == 0 ? CLI_OK
+			   : cli_fail(publishing->context,
+				      "%s is no descriptor; bulkhead image describe makes one", file);
+}
+
 static int run(const struct cli_context *context)
 {
 	struct publishing publishing = {.context = context,
@@ -271,6 +296,9 @@ static int run(const struct cli_context *context)
 		return cli_usage(
 		    context,
 		    "a name is 1 to 64 of a-z 0-9 . _ @ -, beginning with a letter or digit");
+	status = read_descriptor(&publishing);
+	if (status != CLI_OK)
+		return status;
 	status = remote_open(context, &publishing.remote);
 	if (status == CLI_OK)
 		status = open_domain(&publishing);
@@ -298,6 +326,8 @@ static const struct cli_option options[] = {
     {"name", "IMAGE", "the image this is a version of; made if it does not exist", 'n', true},
     {"version", "VERSION", "what people call it; versions never change", 0, true},
     {"key", "FILE", "key file of the role images; repeat for several", 'k', true},
+    {"descriptor", "FILE", "what its guests must measure as (bulkhead image describe); needed to run them protected",
+     0, false},
     {"stage", "STAGE", "draft, test, staged or deployed [deployed]", 0, false},
     {"store", "DIR", "where published blocks are kept for the next version [beside your settings]",
      0, false},

@@ -4,6 +4,7 @@
 
 #include "command.h"
 
+extern const struct cli_command image_describe_commands[];
 extern const struct cli_command image_publish_commands[];
 
 #endif

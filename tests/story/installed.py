@@ -121,11 +121,11 @@ def pc_is_installed_enrols_updates_and_falls_back(directory, keep):
     pc = InstalledPc(directory, "installed", company.port)
     keep(pc)
     words = sys.argv[1:]
-    pc.install(make_image(directory, 1, words=words, answers=[*SMALL, "unattended=yes", f"token={token}", "name=laptop", "after=poweroff"]),
-               lambda line: print(f"# {line}", flush=True))
+    medium = make_image(directory, 1, words=words, answers=[*SMALL, "unattended=yes", f"token={token}", "name=laptop", "after=poweroff"])
     update, broken = (os.path.join(directory, f"release-{n}.update") for n in (2, 3))
     make_image(directory, 2, update=update, words=words)
     make_image(directory, 3, update=broken, append=BROKEN, words=words)
+    pc.install(medium, lambda line: print(f"# {line}", flush=True))
 
     # Its own disk: opened by the TPM, enrolled by the token, which is then gone.
     pc.start(more_disk=damaged(update, os.path.join(directory, "damaged"), os.path.getsize(update) // 2))

@@ -419,6 +419,40 @@ static void who_waits_for_a_frame_asks_until_it_comes(void **state)
 	close(slow.listener);
 }
 
+static void a_plain_file_is_read_and_never_written(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t content[5000], read[8192], before[8192];
+	struct problem problem = {""};
+	struct served *served;
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/plain", fixture->testing.folder);
+	const struct served_options options = {.file = path, .stop_fd = -1};
+
+	assert_true(served_open(&options, &served, &problem) < 0);
+	assert_non_null(strstr(problem.line, "plain"));
+	for (size_t i = 0; i < sizeof(content); i++)
+		content[i] = (uint8_t)(i * 7);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(content, 1, sizeof(content), file), sizeof(content));
+	fclose(file);
+	served = open_served(&options);
+	/* A disk is whole sectors: what the file has of its last one is not offered. */
+	assert_int_equal(served_disk(served)->bytes, sizeof(content) / SECTOR_BYTES * SECTOR_BYTES);
+	assert_int_equal(guestdisk_read(served_disk(served), SECTOR_BYTES, 4096, read), 0);
+	assert_memory_equal(read, content + SECTOR_BYTES, 4096);
+	assert_int_equal(guestdisk_write(served_disk(served), 0, SECTOR_BYTES, read), -EROFS);
+	assert_int_equal(guestdisk_zero(served_disk(served), 0, SECTOR_BYTES), -EROFS);
+	assert_int_equal(served_close(served, NULL), 0);
+	file = fopen(path, "r");
+	assert_int_equal(fread(before, 1, sizeof(before), file), sizeof(content));
+	assert_memory_equal(before, content, sizeof(content));
+	fclose(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -432,6 +466,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_backup_reads_what_changed_as_it_was_at_its_beginning, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_backup_whose_reader_goes_away_forgets_no_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(questions_that_make_no_sense_are_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_plain_file_is_read_and_never_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_waits_for_a_frame_asks_until_it_comes, setup, teardown),
 	};
 

@@ -1,8 +1,10 @@
-/* descriptor_test.c: a guest's descriptor has one spelling and holds for one key. */
-#include "trust/descriptor.h"
+/* descriptor_test.c: a guest's descriptor has one spelling and holds for one key; the configuration
+ * made from it says nothing else than it. */
+#include "trust/guest_config.h"
 #include "unit.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct descriptor usual = {
@@ -97,6 +99,50 @@ static void machines_that_no_monitor_makes_are_not_signed(void **state)
 		assert_int_equal(descriptor_sign(&wrong[i], &key, text), -EINVAL);
 }
 
+static const struct guest_config start = {.name = "work",
+					  .platform = "# what boots\nfirmware = /fw.fd",
+					  .system = "/run/system",
+					  .network = "/run/network",
+					  .mac = "02:00:00:00:00:01"};
+
+static void the_configuration_says_what_the_descriptor_says(void **state)
+{
+	struct descriptor without = usual;
+	char *text;
+
+	(void)state;
+	assert_int_equal(guest_config_write(&start, &usual, &text), 0);
+	assert_string_equal(text, "# what boots\nfirmware = /fw.fd\nname = work\nmemory = 2048M\n"
+				  "processors = 2\nprotected = yes\ndisk = /run/system\n"
+				  "network = /run/network\nmac = 02:00:00:00:00:01\n");
+	free(text);
+	without.has_network = false;
+	assert_int_equal(guest_config_write(&start, &without, &text), 0);
+	assert_null(strstr(text, "network"));
+	free(text);
+}
+
+static void neither_platform_nor_names_can_add_other_lines(void **state)
+{
+	static const char *const platforms[] = {"protected = no", "firmware = /fw.fd\nmemory = 64M",
+						"firmwares = /fw.fd", "descriptor = /other", "firmware"};
+	struct guest_config config = start;
+	char *text;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(platforms) / sizeof(platforms[0]); i++) {
+		config.platform = platforms[i];
+		assert_int_equal(guest_config_write(&config, &usual, &text), -EINVAL);
+		assert_null(text);
+	}
+	config = start;
+	config.system = "/run/system\nprotected = no";
+	assert_int_equal(guest_config_write(&config, &usual, &text), -EINVAL);
+	config = start;
+	config.mac = NULL; /* a card that would not be there measures otherwise */
+	assert_int_equal(guest_config_write(&config, &usual, &text), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +150,8 @@ int main(void)
 	    cmocka_unit_test(another_key_or_any_other_byte_is_refused),
 	    cmocka_unit_test(other_spellings_of_the_same_are_refused),
 	    cmocka_unit_test(machines_that_no_monitor_makes_are_not_signed),
+	    cmocka_unit_test(the_configuration_says_what_the_descriptor_says),
+	    cmocka_unit_test(neither_platform_nor_names_can_add_other_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,146 @@
+"""What a PC starts is what its company described: an administrator measures and signs a guest's machine, publishes it
+with a version, and the agent writes a configuration from it which the real monitor measures the same. Whatever else the
+PC's disk or the server offers in its place starts nothing.
+
+The monitor only measures here: running a protected guest takes a PC under Bulkhead (suite machine).
+"""
+import glob
+import os
+import shutil
+
+from company import BUILD, Company, PC, program, run, tell, wait_for
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MONITOR = os.path.join(BUILD, "monitor/monitor")
+BLK = [program("bulkhead-blk"), "--socket=%{socket}", "--control=%{control}", "--state=%{state}", "--key=%{key}",
+       "--serial=%{kind}", "--store=%{store}?", "--domain-key=%{domain_key}?", "--version=%{version}?", "--feed=%{feed}?",
+       "--trace=%{trace}?", "--record=%{record}?", "--layer=%{layer}?", "--size=%{size}?"]
+MEASURE = ["sh", "-c", "trap 'exit 0' TERM; \"$0\" --measure \"$1\" >\"$2/measured.new\" 2>&1; mv \"$2/measured.new\" \"$2/measured\"; "
+           "while :; do sleep 0.1; done", MONITOR, "%{machine}", "%{directory}"]
+
+
+def platform(directory):
+    """What boots in this test's guests: lines for the PC and for the administrator."""
+    kernel = run(os.path.join(ROOT, "image/kernel"), "6.1").strip()
+    initrd = os.path.join(directory, "initrd")
+    with open(initrd, "wb") as file:
+        file.write(bytes(8192))
+    path = os.path.join(directory, "machine")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"kernel = {kernel}/vmlinuz\ninitrd = {initrd}\n")
+    return path
+
+
+def describe(company, path, key="images.key", **options):
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    company.admin("image", "describe", path, "--machine", os.path.join(company.directory, "machine"), "--monitor", MONITOR,
+                  "--key", company.key(key), *words)
+    return path
+
+
+def publish(company, version, descriptor=None):
+    disk = os.path.join(company.directory, f"{version}.raw")
+    with open(disk, "wb") as file:
+        file.truncate(8 << 20)
+        file.seek(1 << 20)
+        file.write(version.encode() * 1000)
+    company.admin("image", "publish", disk, "--name", "work", "--version", version, "--key", company.key("images.key"),
+                  *(["--descriptor", descriptor] if descriptor else []))
+
+
+def fields(path):
+    with open(path, encoding="ascii") as file:
+        return dict(line.split(" ", 1) for line in file.read().splitlines())
+
+
+def measured(pc):
+    path = os.path.join(pc.run_directory, "agent.guests/work/measured")
+    wait_for("the measurement", lambda: os.path.exists(path))
+    with open(path, encoding="ascii") as file:
+        text = file.read().strip()
+    os.unlink(path)
+    return text
+
+
+def set_up(directory, keep, *releases):
+    """A company with an image `work` of these releases [(version, descriptor)], and a PC to which it is assigned."""
+    company = Company(directory)
+    keep(company)
+    machine = platform(directory)
+    made = [(version, make and make(company)) for version, make in releases]
+    publish(company, *made[0])
+    company.admin("user", "add", "alice")
+    company.admin("assign", "work", "--user", "alice")
+    pc = PC(directory, "laptop", extra={"machine": machine, "monitor": MEASURE, "disk": BLK})
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("release 1", lambda: pc.guests().get("work", {}).get("release") == 1)
+    return company, pc, made[1:]
+
+
+def refused(pc, text):
+    status, said = pc.command("guest", "start", "work", ok=False)
+    assert status == 1 and text in said, (status, said)
+
+
+def the_pc_makes_the_machine_that_was_described(directory, keep):
+    _, pc, _ = set_up(directory, keep, ("one", lambda c: describe(c, os.path.join(directory, "one.descriptor"), memory="128M",
+                                                                  processors=2)))
+    described = fields(os.path.join(directory, "one.descriptor"))
+    pc.start("work")
+    assert measured(pc) == described["measurement"], described
+    folder = os.path.join(pc.run_directory, "agent.guests/work")
+    with open(os.path.join(folder, "machine"), encoding="ascii") as file:
+        lines = file.read().splitlines()
+    for line in ("name = work", "memory = 128M", "processors = 2", "protected = yes", f"disk = {folder}/config",
+                 f"descriptor = {folder}/descriptor", f"console = {folder}/console"):
+        assert line in lines, (line, lines)
+    pc.end("work")
+    # Something else that boots measures as another guest: one byte of it is enough.
+    with open(os.path.join(directory, "initrd"), "r+b") as file:
+        file.seek(100)
+        file.write(b"\1")
+    pc.start("work")
+    assert measured(pc) != described["measurement"]
+
+
+def a_release_without_a_descriptor_does_not_start(directory, keep):
+    _, pc, _ = set_up(directory, keep, ("one", None))
+    refused(pc, "image describe")
+
+
+def a_descriptor_by_another_key_starts_nothing(directory, keep):
+    def make(company):
+        company.admin("key", "new", "stranger", "--out", company.key("stranger.key"), "--no-passphrase")
+        return describe(company, os.path.join(directory, "one.descriptor"), key="stranger.key", memory="128M")
+
+    _, pc, _ = set_up(directory, keep, ("one", make))
+    refused(pc, "not signed by the company's keys")
+
+
+def another_releases_manifest_starts_nothing(directory, keep):
+    """Whoever can write the PC's disk puts the manifest of release 1, good signatures and all, in place of release 2's."""
+    def small(company):
+        return describe(company, os.path.join(directory, "one.descriptor"), memory="128M")
+
+    def large(company):
+        return describe(company, os.path.join(directory, "two.descriptor"), memory="256M")
+
+    company, pc, later = set_up(directory, keep, ("one", small), ("two", large))
+    kept = os.path.join(directory, "manifest")
+    shutil.copyfile(glob.glob(os.path.join(pc.data, "images/work/1/manifest"))[0], kept)
+    publish(company, *later[0])
+    wait_for("release 2", lambda: pc.guests()["work"]["release"] == 2)
+    manifest = os.path.join(pc.data, "images/work/2/manifest")
+    own = open(manifest, "rb").read()
+    shutil.copyfile(kept, manifest)
+    refused(pc, "not signed by the company's keys")
+    with open(manifest, "wb") as file:  # the control: its own manifest starts it
+        file.write(own)
+    pc.start("work")
+    assert measured(pc) == fields(os.path.join(directory, "two.descriptor"))["measurement"]
+
+
+if __name__ == "__main__":
+    tell([the_pc_makes_the_machine_that_was_described, a_release_without_a_descriptor_does_not_start,
+          a_descriptor_by_another_key_starts_nothing, another_releases_manifest_starts_nothing])
