@@ -11,6 +11,8 @@
 struct writer {
 	uint8_t *bytes;
 	size_t used, room;
+	uint64_t address; /**< the guest's, of bytes */
+	struct acpi_layout layout;
 };
 
 static void put(struct writer *writer, const void *from, size_t size)
@@ -42,6 +44,16 @@ static void put_zeros(struct writer *writer, size_t count)
 static bool full(const struct writer *writer)
 {
 	return writer->used > writer->room;
+}
+
+/** A pointer to what stands at an offset. */
+static void put_pointer(struct writer *writer, size_t to, uint8_t size)
+{
+	unsigned int number = writer->layout.pointer_count++;
+
+	writer->layout.pointers[number].at = (uint32_t)writer->used;
+	writer->layout.pointers[number].size_bytes = size;
+	put_number(writer, writer->address + to, size);
 }
 
 static uint8_t checksum(const uint8_t *bytes, size_t size)
@@ -79,7 +91,9 @@ static void table_end(struct writer *writer, size_t start)
 		return;
 	for (int i = 0; i < 4; i++)
 		writer->bytes[start + 4 + (size_t)i] = (uint8_t)(size >> 8 * i);
-	writer->bytes[start + 9] = checksum(writer->bytes + start, size);
+	writer->bytes[start + ACPI_CHECKSUM_AT] = checksum(writer->bytes + start, size);
+	writer->layout.tables[writer->layout.table_count].at = (uint32_t)start;
+	writer->layout.tables[writer->layout.table_count++].size_bytes = (uint32_t)size;
 }
 
 /* AML (chapter 20): packages of known size, with the two-byte form of PkgLength throughout. */
@@ -186,12 +200,12 @@ static void port_address(struct writer *writer, uint16_t port, uint8_t bits, uin
 	put_number(writer, port, 8);
 }
 
-static size_t write_fadt(struct writer *writer, uint64_t facs, uint64_t dsdt)
+static size_t write_fadt(struct writer *writer, size_t facs, size_t dsdt)
 {
 	size_t start = table_start(writer, "FACP", 6);
 
-	put_number(writer, facs, 4);
-	put_number(writer, dsdt, 4);
+	put_pointer(writer, facs, 4);
+	put_pointer(writer, dsdt, 4);
 	put_number(writer, 0, 1);
 	put_number(writer, 1, 1); /* preferred profile: desktop */
 	put_number(writer, MACHINE_SCI, 2);
@@ -216,8 +230,8 @@ static size_t write_fadt(struct writer *writer, uint64_t facs, uint64_t dsdt)
 	put_number(writer, 6, 1);
 	put_zeros(writer, 2);
 	put_number(writer, 4, 1); /* minor version */
-	put_number(writer, facs, 8);
-	put_number(writer, dsdt, 8);
+	put_pointer(writer, facs, 8);
+	put_pointer(writer, dsdt, 8);
 	port_address(writer, MACHINE_PM_EVENT, 32, 2);
 	put_zeros(writer, 12);
 	port_address(writer, MACHINE_PM_CONTROL, 16, 2);
@@ -259,34 +273,37 @@ static size_t write_mcfg(struct writer *writer)
 	return start;
 }
 
-size_t acpi_tables_write(uint8_t *to, size_t bytes, uint64_t address, unsigned int processors)
+size_t acpi_tables_write(uint8_t *to, size_t bytes, uint64_t address, unsigned int processors,
+			 struct acpi_layout *layout)
 {
-	struct writer writer = { .bytes = to, .room = bytes };
+	struct writer writer = { .bytes = to, .room = bytes, .address = address };
 	size_t facs, tables[3], xsdt;
 
-	put_zeros(&writer, 64); /* the RSDP, once the XSDT's address is known */
+	put_zeros(&writer, ACPI_ROOT_BYTES); /* the RSDP, once the XSDT's address is known */
 	facs = writer.used;
 	put(&writer, "FACS\x40\x00\x00\x00", 8);
 	put_zeros(&writer, 24);
 	put_number(&writer, 2, 1); /* version */
 	put_zeros(&writer, 31);
 	tables[0] = write_dsdt(&writer);
-	tables[0] = write_fadt(&writer, address + facs, address + tables[0]);
+	tables[0] = write_fadt(&writer, facs, tables[0]);
 	tables[1] = write_madt(&writer, processors);
 	tables[2] = write_mcfg(&writer);
 	xsdt = table_start(&writer, "XSDT", 1);
 	for (unsigned int i = 0; i < 3; i++)
-		put_number(&writer, address + tables[i], 8);
+		put_pointer(&writer, tables[i], 8);
 	table_end(&writer, xsdt);
 	if (full(&writer))
 		return 0;
 
 	/* 5.2.5.3: the first checksum covers 20 bytes, the second all 36. */
 	memcpy(to, "RSD PTR \0BULKHD\2", 16);
-	to[20] = 36;
+	to[20] = ACPI_ROOT_USED_BYTES;
 	for (int i = 0; i < 8; i++)
-		to[24 + i] = (uint8_t)((address + xsdt) >> 8 * i);
-	to[8] = checksum(to, 20);
-	to[32] = checksum(to, 36);
+		to[ACPI_ROOT_TABLES_AT + i] = (uint8_t)((address + xsdt) >> 8 * i);
+	to[ACPI_ROOT_CHECKSUM_AT] = checksum(to, 20);
+	to[ACPI_ROOT_CHECKSUM_ALL_AT] = checksum(to, ACPI_ROOT_USED_BYTES);
+	if (layout)
+		*layout = writer.layout;
 	return writer.used;
 }

@@ -49,12 +49,19 @@ void bulkhead_guest_plan(struct launch *launch, struct machine *machine)
 	};
 	add_range(launch, 0, ram->low_bytes, ram->bytes, ram->fd, 0);
 	add_range(launch, RAM_HIGH_START, ram->high_bytes, ram->bytes + ram->low_bytes, ram->fd, ram->low_bytes);
+	add_range(launch, RAM_HIGH_START - ram->top_bytes, ram->top_bytes, ram->bytes + ram->size_bytes - ram->top_bytes,
+		  ram->fd, ram->size_bytes - ram->top_bytes);
+	if (machine->blob_bytes) {
+		launch->blob_address = RAM_HIGH_START - ram->top_bytes;
+		launch->blob_bytes = machine->blob_bytes;
+	}
 	for (unsigned int i = 0; i < config->disk_count; i++)
 		add_device(launch, MACHINE_DISK_SLOT + i, RELAY_DEVICE_DISK);
 	if (config->network)
 		add_device(launch, MACHINE_NETWORK_SLOT, RELAY_DEVICE_NETWORK);
 	launch_state_reset(&launch->first);
-	linux_boot_state(&launch->first, machine->entry);
+	if (machine->entry)
+		linux_boot_state(&launch->first, machine->entry);
 }
 
 static int add_memory(struct machine *machine, const struct launch *launch)
@@ -164,7 +171,7 @@ bool bulkhead_guest_create(struct machine *machine, const struct launch *launch,
 		step = "giving it devices";
 		status = add_devices(machine, launch);
 	}
-	if (!status) {
+	if (!status && machine->entry) {
 		step = "setting its registers";
 		status = linux_boot_registers(machine->processors[0].fd, machine->entry);
 	}

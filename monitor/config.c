@@ -109,6 +109,7 @@ static const struct key keys[] = {
 	{ "kernel", TEXT(kernel) },
 	{ "initrd", TEXT(initrd) },
 	{ "command-line", TEXT(command_line) },
+	{ "firmware", TEXT(firmware) },
 	{ "console", TEXT(console) },
 	{ "control", TEXT(control) },
 	{ "disk", SIZE_MAX, set_disk },
@@ -159,6 +160,25 @@ static const char *apply(struct config *config, char *line, const char **name)
 	return "is not a key; monitor --help lists them";
 }
 
+/** What of a configuration contradicts itself or is missing, as a line with the remedy; NULL: nothing. */
+static const char *find_fault(const struct config *config)
+{
+	if (!config->name)
+		return "name is missing; add a line \"name = ...\"";
+	if (!config->memory_bytes)
+		return "memory is missing; add a line \"memory = ...\"";
+	if (!config->kernel == !config->firmware)
+		return config->kernel ? "kernel and firmware are both given; take one of them out" :
+					"kernel is missing, and firmware; add a line \"kernel = ...\" or \"firmware = ...\"";
+	if (config->firmware && (config->initrd || config->command_line))
+		return "initrd and command-line go with kernel; take them out, the disk of a guest with firmware holds its own";
+	if (!config->network != !config->mac_given)
+		return "network and mac are given together, or not at all";
+	if (!config->descriptor != !config->descriptor_key)
+		return "descriptor and descriptor-key are given together, or not at all";
+	return NULL;
+}
+
 bool config_parse(struct config *config, const char *text, const char *file, char *error, size_t error_bytes)
 {
 	char *copy = strdup(text), *rest = copy, *line;
@@ -178,16 +198,9 @@ bool config_parse(struct config *config, const char *text, const char *file, cha
 	free(copy);
 	if (wrong)
 		return false;
-	if (!config->name || !config->kernel || !config->memory_bytes) {
-		snprintf(error, error_bytes, "%s: %s is missing; add a line \"%s = ...\"", file,
-			 !config->name ? "name" : !config->kernel ? "kernel" : "memory",
-			 !config->name ? "name" : !config->kernel ? "kernel" : "memory");
-		return false;
-	}
-	if (!config->network != !config->mac_given || !config->descriptor != !config->descriptor_key) {
-		snprintf(error, error_bytes, "%s: %s and %s are given together, or not at all", file,
-			 !config->network != !config->mac_given ? "network" : "descriptor",
-			 !config->network != !config->mac_given ? "mac" : "descriptor-key");
+	wrong = find_fault(config);
+	if (wrong) {
+		snprintf(error, error_bytes, "%s: %s", file, wrong);
 		return false;
 	}
 	if (!config->processors)
@@ -222,6 +235,7 @@ void config_free(struct config *config)
 	free(config->kernel);
 	free(config->initrd);
 	free(config->command_line);
+	free(config->firmware);
 	free(config->console);
 	free(config->control);
 	free(config->network);

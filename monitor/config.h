@@ -20,7 +20,8 @@ struct config {
 	char *name;
 	uint64_t memory_bytes; /**< a multiple of 2 MiB */
 	unsigned int processors;
-	char *kernel, *initrd, *command_line;
+	char *kernel, *initrd, *command_line; /**< a kernel that is started directly, or */
+	char *firmware;			      /**< firmware that starts what the disk holds */
 	char *console; /**< "stdio", or a socket to listen on */
 	char *control; /**< a socket to listen on; NULL: none */
 	struct config_disk disks[CONFIG_DISKS_MAX];

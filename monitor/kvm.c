@@ -22,6 +22,7 @@
 #define KICK_SIGNAL   SIGUSR1
 #define CPUID_ENTRIES 128u
 #define FIRST_MSI_LINE 24u
+#define KVM_OWN_PAGES  0xfeffc000ul /* four pages for older processors' real mode, between APIC and firmware */
 
 /* Messages by line; the kernel takes the whole table at each change. */
 static struct {
@@ -171,6 +172,7 @@ bool kvm_open(struct machine *machine, const char *device, char *error, size_t e
 bool kvm_create(struct machine *machine, char *error, size_t error_bytes)
 {
 	struct memory *ram = &machine->ram;
+	const uint64_t identity_map = KVM_OWN_PAGES;
 	const char *step = "creating the machine";
 	int status;
 
@@ -178,12 +180,16 @@ bool kvm_create(struct machine *machine, char *error, size_t error_bytes)
 	if (machine->vm_fd < 0)
 		goto failed;
 	step = "creating the interrupt chips";
-	if (ioctl(machine->vm_fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) || ioctl(machine->vm_fd, KVM_CREATE_IRQCHIP, 0))
+	if (ioctl(machine->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) ||
+	    ioctl(machine->vm_fd, KVM_SET_TSS_ADDR, KVM_OWN_PAGES + 4096) || ioctl(machine->vm_fd, KVM_CREATE_IRQCHIP, 0))
 		goto failed;
 	step = "giving it memory";
 	status = add_memory(machine, 0, 0, ram->low_bytes, ram->bytes);
 	if (!status)
 		status = add_memory(machine, 1, RAM_HIGH_START, ram->high_bytes, ram->bytes + ram->low_bytes);
+	if (!status)
+		status = add_memory(machine, 2, RAM_HIGH_START - ram->top_bytes, ram->top_bytes,
+				    ram->bytes + ram->size_bytes - ram->top_bytes);
 	if (!status) {
 		step = "creating its processors";
 		status = kvm_create_processors(machine);

@@ -5,14 +5,13 @@
 #include "linux_boot.h"
 #include "acpi_tables.h"
 #include "config.h"
+#include "file.h"
 #include "machine.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Low memory: page tables, descriptor table, boot parameters, command line, ACPI tables. */
@@ -64,36 +63,6 @@ static void set_field(uint8_t *bytes, unsigned int offset, unsigned int size, ui
 		bytes[offset + i] = (uint8_t)(value >> 8 * i);
 }
 
-/** Opens a file and says how long it is. Returns a descriptor, or -1 with @error filled. */
-static int open_file(const char *path, uint64_t *bytes, char *error, size_t error_bytes)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat status;
-
-	if (fd < 0 || fstat(fd, &status)) {
-		snprintf(error, error_bytes, "%s: %s", path, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	*bytes = (uint64_t)status.st_size;
-	return fd;
-}
-
-static bool read_all(int fd, uint64_t offset, uint8_t *to, uint64_t bytes)
-{
-	while (bytes) {
-		ssize_t got = pread(fd, to, bytes, (off_t)offset);
-
-		if (got <= 0)
-			return false;
-		to += got;
-		offset += (uint64_t)got;
-		bytes -= (uint64_t)got;
-	}
-	return true;
-}
-
 /** Adds one range to the e820 map in the boot parameters. */
 static void add_range(uint8_t *parameters, uint64_t start, uint64_t bytes, uint32_t type)
 {
@@ -109,13 +78,13 @@ static bool load_kernel(struct memory *ram, const char *path, uint8_t *parameter
 {
 	uint8_t setup[0x400];
 	uint64_t file_bytes, setup_bytes, kernel_bytes, preferred, init_bytes, header_end;
-	int fd = open_file(path, &file_bytes, error, error_bytes);
+	int fd = file_open(path, &file_bytes, error, error_bytes);
 	uint8_t *to;
 	bool good = false;
 
 	if (fd < 0)
 		return false;
-	if (file_bytes < sizeof(setup) || !read_all(fd, 0, setup, sizeof(setup)) ||
+	if (file_bytes < sizeof(setup) || !file_read(fd, 0, setup, sizeof(setup)) ||
 	    field(setup, PARAM_MAGIC, 4) != 0x53726448 || field(setup, PARAM_VERSION, 2) < 0x20c ||
 	    !(field(setup, PARAM_EXTENDED_FLAGS, 2) & EXTENDED_64BIT)) {
 		snprintf(error, error_bytes, "%s: not a 64-bit Linux bzImage of protocol 2.12 or newer", path);
@@ -135,7 +104,7 @@ static bool load_kernel(struct memory *ram, const char *path, uint8_t *parameter
 		snprintf(error, error_bytes, "%s: needs more memory than the guest has; raise \"memory\"", path);
 		goto out;
 	}
-	if (!read_all(fd, setup_bytes, to, kernel_bytes)) {
+	if (!file_read(fd, setup_bytes, to, kernel_bytes)) {
 		snprintf(error, error_bytes, "%s: changed while it was read", path);
 		goto out;
 	}
@@ -150,7 +119,7 @@ out:
 static bool load_initrd(struct memory *ram, const char *path, uint8_t *parameters, char *error, size_t error_bytes)
 {
 	uint64_t bytes, limit = field(parameters, PARAM_INITRD_MAX, 4) + 1, address;
-	int fd = open_file(path, &bytes, error, error_bytes);
+	int fd = file_open(path, &bytes, error, error_bytes);
 	uint8_t *to;
 	bool good;
 
@@ -163,7 +132,7 @@ static bool load_initrd(struct memory *ram, const char *path, uint8_t *parameter
 	to = address >= field(parameters, PARAM_PREFERRED, 8) + field(parameters, PARAM_INIT_BYTES, 4) ?
 		     ram_at(ram, address, bytes) :
 		     NULL;
-	good = to && read_all(fd, 0, to, bytes);
+	good = to && file_read(fd, 0, to, bytes);
 	if (!to)
 		snprintf(error, error_bytes, "%s: does not fit beside the kernel; raise \"memory\"", path);
 	else if (!good)
@@ -205,7 +174,8 @@ bool linux_boot_load(struct memory *ram, const struct config *config, uint64_t *
 	set_field(parameters, PARAM_COMMAND_LINE, 4, AT_COMMAND_LINE);
 	set_field(parameters, PARAM_LOADER, 1, 0xff);
 	set_field(parameters, PARAM_RSDP, 8, AT_ACPI);
-	(void)acpi_tables_write(ram_at(ram, AT_ACPI, ACPI_BYTES), ACPI_BYTES, AT_ACPI, config->processors);
+	(void)acpi_tables_write(ram_at(ram, AT_ACPI, ACPI_BYTES), ACPI_BYTES, AT_ACPI, config->processors,
+				NULL);
 	add_range(parameters, 0, 0xa0000, E820_RAM);
 	add_range(parameters, AT_ACPI, ACPI_BYTES, E820_ACPI);
 	add_range(parameters, 0x100000, ram->low_bytes - 0x100000, E820_RAM);

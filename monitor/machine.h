@@ -13,6 +13,8 @@
 #include "serial.h"
 
 #include <address_map.h>
+#include <chipset.h>
+#include <fw_cfg.h>
 #include <pci.h>
 #include <virtio_pci.h>
 
@@ -42,14 +44,16 @@ struct machine {
 	int kvm_fd, vm_fd;
 	bool on_bulkhead;     /**< the platform is in the hypervisor */
 	bool is_protected;
-	uint64_t entry;	      /**< of the kernel that is started directly */
+	uint64_t entry;	      /**< of the kernel that is started directly; 0: firmware starts */
+	uint64_t blob_bytes;  /**< firmware configuration, at the start of the RAM below 4 GiB */
 	unsigned int processor_count;
 	struct processor *processors;
 
 	pthread_mutex_t lock;
 	struct pci_bus pci;
+	struct chipset chipset;
+	struct fw_cfg fw_cfg;
 	struct serial serial;
-	uint8_t rtc_index;
 	uint16_t pm_enable;
 	struct block_device *disks[CONFIG_DISKS_MAX];
 	struct relay_device *relay_devices[MACHINE_DEVICES_MAX]; /**< on Bulkhead instead */

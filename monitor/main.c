@@ -10,6 +10,7 @@
 #include "console.h"
 #include "control.h"
 #include "descriptor.h"
+#include "firmware.h"
 #include "kvm.h"
 #include "linux_boot.h"
 #include "listen.h"
@@ -39,8 +40,9 @@ static const char help_text[] =
 	"  --check         only read the configuration and say what is wrong with it\n"
 	"  --measure       only print what the guest will measure as on Bulkhead\n"
 	"\n"
-	"Keys of the file (\"key = value\", # comments): name, memory (512M, 2G), processors (1-16), kernel, initrd,\n"
-	"command-line, console (stdio, or a socket), control (a socket), disk (a vhost-user-blk socket; up to 8).\n"
+	"Keys of the file (\"key = value\", # comments): name, memory (512M, 2G), processors (1-16), firmware (such as\n"
+	"OVMF.fd: it starts what the first disk holds) or kernel with initrd and command-line, console (stdio, or a socket),\n"
+	"control (a socket), disk (a vhost-user-blk socket; up to 8).\n"
 	"On Bulkhead also: protected (yes, or no to share memory), network (a vhost-user-net socket) with mac,\n"
 	"descriptor (what the guest must measure as, signed) with descriptor-key (the public key).\n";
 
@@ -60,26 +62,20 @@ static void serial_line(void *context, bool level)
 	machine_set_line(&machine, SERIAL_LINE, level);
 }
 
-/** The Q35 host bridge: what a kernel finds at 00:00.0. It does nothing here. */
-static void add_host_bridge(void)
-{
-	static const struct pci_identity identity = { .vendor = 0x8086, .device = 0x29c0, .class_code = 0x060000 };
-	static struct pci_function bridge;
-
-	pci_init(&bridge, &identity);
-	machine.pci.functions[0] = &bridge;
-}
-
 /** On stock KVM: chips in the kernel, the other devices here. */
 static bool set_up_on_kvm(char *error)
 {
 	const struct config *config = machine.config;
 	int status;
 
-	add_host_bridge();
+	chipset_init(&machine.chipset, &machine.pci);
+	machine.chipset.ram_low_bytes = machine.ram.low_bytes;
+	if (machine.blob_bytes)
+		fw_cfg_init(&machine.fw_cfg, &machine.ram, RAM_HIGH_START - machine.ram.top_bytes,
+			    (uint32_t)machine.blob_bytes);
 	if (!kvm_create(&machine, error, ERROR_BYTES))
 		return false;
-	status = linux_boot_registers(machine.processors[0].fd, machine.entry);
+	status = machine.entry ? linux_boot_registers(machine.processors[0].fd, machine.entry) : 0;
 	if (status) {
 		snprintf(error, ERROR_BYTES, "%s: setting registers: %s", config->name, strerror(-status));
 		return false;
@@ -124,6 +120,7 @@ static bool set_up_on_bulkhead(char *error)
 /** Puts what the guest starts with into its RAM, as it is or (protected) to be loaded from there. */
 static bool fill_memory(const struct config *config, char *error)
 {
+	uint64_t top_bytes = 0;
 	int status;
 
 	machine = (struct machine){
@@ -136,11 +133,15 @@ static bool fill_memory(const struct config *config, char *error)
 		.serial = { .output = serial_output, .set_line = serial_line },
 	};
 	serial_reset(&machine.serial);
-	status = ram_create(&machine.ram, config->memory_bytes, MACHINE_PCI_HOLE);
+	if (config->firmware && !firmware_size(config, &top_bytes, error, ERROR_BYTES))
+		return false;
+	status = ram_create(&machine.ram, config->memory_bytes, MACHINE_RAM_LOW_END, top_bytes);
 	if (status) {
 		snprintf(error, ERROR_BYTES, "%s: memory: %s", config->name, strerror(-status));
 		return false;
 	}
+	if (config->firmware)
+		return firmware_load(&machine.ram, config, &machine.blob_bytes, error, ERROR_BYTES);
 	return linux_boot_load(&machine.ram, config, &machine.entry, error, ERROR_BYTES);
 }
 

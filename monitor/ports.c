@@ -7,7 +7,7 @@
 
 #include <time.h>
 
-enum { RTC_INDEX = 0x70, RTC_DATA = 0x71, KEYBOARD_COMMAND = 0x64 };
+enum { KEYBOARD_COMMAND = 0x64 };
 enum { PM1_SCI_ENABLE = 1, PM1_SLEEP_ENABLE = 1 << 13 };
 enum { RESET_CPU = 4, KEYBOARD_RESET = 0xfe };
 #define PM_TIMER_HZ 3579545u
@@ -24,7 +24,7 @@ static uint8_t rtc_read(uint8_t index)
 	struct tm utc;
 
 	gmtime_r(&now, &utc);
-	switch (index & 0x7f) {
+	switch (index) {
 	case 0x00:
 		return bcd(utc.tm_sec);
 	case 0x02:
@@ -62,13 +62,17 @@ static uint32_t pm_timer(void)
 
 uint32_t machine_port_read(struct machine *machine, uint16_t port, uint32_t size_bytes)
 {
+	uint8_t byte;
+
 	if (port >= SERIAL_PORT && port < SERIAL_PORT + 8 && size_bytes == 1)
 		return serial_read(&machine->serial, port - SERIAL_PORT);
 	if (port >= 0xcf8 && port <= 0xcff && port != MACHINE_RESET_PORT)
 		return pci_port_read(&machine->pci, port, size_bytes);
+	if (fw_cfg_has_port(&machine->fw_cfg, port, size_bytes))
+		return fw_cfg_port_read(&machine->fw_cfg, port, size_bytes);
 	switch (port) {
-	case RTC_DATA:
-		return rtc_read(machine->rtc_index);
+	case MACHINE_CLOCK_DATA:
+		return chipset_read_clock(&machine->chipset, &byte) ? byte : rtc_read(machine->chipset.clock_index);
 	case MACHINE_PM_TIMER:
 		return pm_timer();
 	case MACHINE_PM_CONTROL:
@@ -90,9 +94,14 @@ void machine_port_write(struct machine *machine, uint16_t port, uint32_t size_by
 		serial_write(&machine->serial, port - SERIAL_PORT, (uint8_t)value);
 		return;
 	}
+	if (fw_cfg_has_port(&machine->fw_cfg, port, size_bytes)) {
+		while (!fw_cfg_port_write(&machine->fw_cfg, port, size_bytes, value))
+			; /* a long transfer comes in steps */
+		return;
+	}
 	switch (port) {
-	case RTC_INDEX:
-		machine->rtc_index = (uint8_t)value;
+	case MACHINE_CLOCK_INDEX:
+		chipset_select_clock(&machine->chipset, (uint8_t)value);
 		return;
 	case MACHINE_PM_EVENT + 2:
 		machine->pm_enable = (uint16_t)value;

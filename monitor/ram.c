@@ -9,13 +9,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int ram_create(struct memory *ram, uint64_t size_bytes, uint64_t low_limit)
+int ram_create(struct memory *ram, uint64_t size_bytes, uint64_t low_limit, uint64_t top_bytes)
 {
 	*ram = (struct memory){
-		.size_bytes = size_bytes,
+		.size_bytes = size_bytes + top_bytes,
 		.low_bytes = size_bytes < low_limit ? size_bytes : low_limit,
+		.top_bytes = top_bytes,
 	};
 	ram->high_bytes = size_bytes - ram->low_bytes;
+	size_bytes = ram->size_bytes;
 	ram->fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (ram->fd < 0 || ftruncate(ram->fd, (off_t)size_bytes))
 		return -errno;
@@ -44,6 +46,9 @@ void *ram_at(struct memory *ram, uint64_t address, uint64_t size_bytes)
 	if (address >= RAM_HIGH_START && address - RAM_HIGH_START < ram->high_bytes &&
 	    size_bytes <= ram->high_bytes - (address - RAM_HIGH_START))
 		return ram->bytes + ram->low_bytes + (address - RAM_HIGH_START);
+	if (address < RAM_HIGH_START && RAM_HIGH_START - address <= ram->top_bytes &&
+	    size_bytes <= RAM_HIGH_START - address)
+		return ram->bytes + ram->size_bytes - (RAM_HIGH_START - address);
 	return NULL;
 }
 

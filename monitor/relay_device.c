@@ -92,7 +92,7 @@ static const char *configure_disk(struct relay_device *device)
 
 static int make_area(struct memory *area, unsigned int queue_count)
 {
-	return ram_create(area, (uint64_t)queue_count * RELAY_AREA_BYTES, UINT64_MAX);
+	return ram_create(area, (uint64_t)queue_count * RELAY_AREA_BYTES, UINT64_MAX, 0);
 }
 
 struct relay_device *relay_device_create(struct machine *machine, unsigned int slot, enum relay_device_kind kind,

@@ -2,6 +2,7 @@
 /*
  * Guests: handles, declared memory, the seal. Processors are in vcpu.c, the end in teardown.c.
  */
+#include "guest_platform.h"
 #include "ownership.h"
 
 /* A handle is generation * BULKHEAD_MAX_GUESTS + slot. The last generation is never passed. */
@@ -138,6 +139,8 @@ enum bulkhead_error guest_seal(struct core_locked held, struct guest *guest)
 		return BULKHEAD_BUSY;
 	if (!vcpus_are_ready(guest))
 		return BULKHEAD_BAD_STATE;
+	if (guest->platform)
+		guest_platform_close(guest);
 	guest->state = BULKHEAD_GUEST_SEALING;
 	guest->seal_next = 0;
 	return seal_step(guest);

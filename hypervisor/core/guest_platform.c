@@ -87,7 +87,7 @@ enum bulkhead_error guest_platform_add_device(struct core_locked held, struct gu
 	__builtin_memcpy(&description, content, sizeof(description));
 	if (slot == 0 || slot >= PCI_SLOTS || !platform_description_is_valid(&description))
 		return BULKHEAD_INVALID;
-	if (platform_find(&guest->platform->platform, slot))
+	if (guest->platform->platform.bus.functions[slot])
 		return BULKHEAD_OCCUPIED;
 	if (guest->platform->platform.device_count == BULKHEAD_DEVICES_MAX)
 		return BULKHEAD_LIMIT;
@@ -96,6 +96,13 @@ enum bulkhead_error guest_platform_add_device(struct core_locked held, struct gu
 	measure_small(&guest->measurement, BULKHEAD_RECORD_DEVICE, slot, &description,
 		      sizeof(description));
 	return BULKHEAD_OK;
+}
+
+void guest_platform_close(struct guest *guest)
+{
+	for (unsigned int i = 0; i < guest->range_count; i++)
+		if (guest->ranges[i].base.value == 0)
+			platform_set_ram(&guest->platform->platform, guest->ranges[i].page_count * PAGE_BYTES);
 }
 
 static void unpin_pages(struct core_locked held, const uint32_t *pages, uint32_t count)

@@ -46,6 +46,9 @@ MUST_USE enum bulkhead_error guest_platform_set_blob(struct core_locked held, st
 MUST_USE enum bulkhead_error guest_platform_add_device(struct core_locked held, struct guest *guest,
 						       uint64_t slot, struct phys page);
 
+/** The guest's memory is all declared: the chipset says how much there is. Part of guest_seal(). */
+void guest_platform_close(struct guest *guest);
+
 /** Gives a queue its relay area: pins the pages that a page of the service domain's lists. */
 MUST_USE enum bulkhead_error guest_platform_add_relay(struct core_locked held, struct guest *guest,
 						      uint64_t queue, struct phys page);

@@ -335,21 +335,49 @@ static bool may_be_locked(const struct mmio_instruction *instruction)
 	       instruction->operation != MMIO_TEST && instruction->operation != MMIO_BT;
 }
 
-bool mmio_decode(const uint8_t *bytes, uint32_t count, enum mmio_mode mode, struct mmio_instruction *instruction)
+/** Everything before the opcode. Returns the opcode. */
+static uint8_t start(struct decoding *decoding, const uint8_t *bytes, uint32_t count, enum mmio_mode mode,
+		     struct mmio_instruction *instruction)
 {
-	struct decoding decoding = {
+	uint8_t opcode;
+
+	*decoding = (struct decoding){
 		.cursor = { bytes, count < MMIO_INSTRUCTION_BYTES ? count : MMIO_INSTRUCTION_BYTES, 0, false },
 		.mode = mode,
 		.out = instruction,
 	};
-	uint8_t opcode = take_prefixes(&decoding);
-
+	opcode = take_prefixes(decoding);
 	*instruction = (struct mmio_instruction){ .gpr = MMIO_NO_GPR };
-	set_sizes(&decoding);
+	set_sizes(decoding);
+	return opcode;
+}
+
+bool mmio_decode(const uint8_t *bytes, uint32_t count, enum mmio_mode mode, struct mmio_instruction *instruction)
+{
+	struct decoding decoding;
+	uint8_t opcode = start(&decoding, bytes, count, mode, instruction);
+
 	if (!decode_opcode(&decoding, opcode) || decoding.cursor.is_short)
 		return false;
 	if (decoding.prefixes.lock && !may_be_locked(instruction))
 		return false;
+	instruction->length_bytes = (uint8_t)decoding.cursor.at;
+	return true;
+}
+
+bool mmio_decode_port(const uint8_t *bytes, uint32_t count, enum mmio_mode mode,
+		      struct mmio_instruction *instruction)
+{
+	struct decoding decoding;
+	uint8_t opcode = start(&decoding, bytes, count, mode, instruction);
+	uint8_t word_bytes = decoding.operand_bytes == 2 ? 2 : 4; /* ports are no wider */
+
+	if (opcode < 0x6c || opcode > 0x6f || decoding.cursor.is_short || decoding.prefixes.lock)
+		return false;
+	instruction->kind = opcode < 0x6e ? MMIO_INS : MMIO_OUTS;
+	instruction->size_bytes = opcode & 1 ? word_bytes : 1;
+	instruction->is_repeated = decoding.prefixes.repeat;
+	instruction->source_segment = decoding.prefixes.segment;
 	instruction->length_bytes = (uint8_t)decoding.cursor.at;
 	return true;
 }

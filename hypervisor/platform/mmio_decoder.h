@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Carries out, for a guest, the instruction that touched a device's memory: what Linux, OVMF and GRUB use on device
- * registers, in 16, 32 and 64-bit code. Everything else is refused, and the caller ends the guest.
+ * Carries out, for a guest, the instruction that touched a device's memory, or moves a string through a port: what
+ * Linux, OVMF and GRUB use on device registers, in 16, 32 and 64-bit code. Everything else is refused.
  *
  * The device's address comes from the hardware, never from the instruction: whatever another processor of the guest
  * has meanwhile put in the instruction's place, only the device that was really touched is touched, and the guest has
  * hurt itself. Repeated string instructions do one element a call and leave the instruction pointer where it is.
  *
  * Known: MOV, MOVZX, MOVSX, MOVSXD, XCHG, ADD OR ADC SBB AND SUB XOR CMP TEST, NOT NEG INC DEC, BT BTS BTR BTC with an
- * immediate, STOS, LODS, MOVS with or without repetition.
+ * immediate, STOS, LODS, MOVS with or without repetition; INS, OUTS.
  */
 #ifndef BULKHEAD_PLATFORM_MMIO_DECODER_H
 #define BULKHEAD_PLATFORM_MMIO_DECODER_H
@@ -33,6 +33,8 @@ enum mmio_kind {
 	MMIO_STOS,
 	MMIO_LODS,
 	MMIO_MOVS,
+	MMIO_INS,
+	MMIO_OUTS,
 };
 
 /** In the order of the instruction set's own numbers, then those that have none. */
@@ -56,7 +58,7 @@ struct mmio_instruction {
 	bool is_high_byte;     /**< bits 15:8 of gpr */
 	bool is_signed;	       /**< LOAD: sign extends */
 	bool is_repeated;
-	uint8_t source_segment; /**< MOVS, LODS: index into mmio_state.segment_base */
+	uint8_t source_segment; /**< MOVS, LODS, OUTS: index into mmio_state.segment_base */
 	uint64_t immediate;
 };
 
@@ -93,5 +95,20 @@ bool mmio_decode(const uint8_t *bytes, uint32_t count, enum mmio_mode mode, stru
  */
 bool mmio_execute(struct mmio_state *state, const struct mmio_instruction *instruction, struct memory *memory,
 		  uint64_t address, bool is_write, const struct mmio_device *device);
+
+/**
+ * Decodes INS or OUTS.
+ * Returns false for anything else.
+ */
+bool mmio_decode_port(const uint8_t *bytes, uint32_t count, enum mmio_mode mode,
+		      struct mmio_instruction *instruction);
+
+/**
+ * Carries one element of INS or OUTS out.
+ * @port: as the hardware says; the device is given it as its address
+ * Returns false, and changes nothing, if its memory is not mapped or the element crosses a page.
+ */
+bool mmio_execute_port(struct mmio_state *state, const struct mmio_instruction *instruction, struct memory *memory,
+		       uint16_t port, const struct mmio_device *device);
 
 #endif

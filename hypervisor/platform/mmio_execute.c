@@ -252,6 +252,28 @@ static bool move_element(struct mmio_state *state, const struct mmio_instruction
 	return true;
 }
 
+/** One element of INS or OUTS. */
+static bool pass_element(struct mmio_state *state, const struct mmio_instruction *instruction, struct memory *memory,
+			 uint64_t port, const struct mmio_device *device)
+{
+	bool is_out = instruction->kind == MMIO_OUTS;
+	uint64_t physical, value = 0;
+
+	/* An input's place is tried before the device is read: a read may change it, and must not be lost. */
+	if (!find_memory(state, instruction, memory, is_out, &physical) ||
+	    !memory_read(memory, physical, &value, instruction->size_bytes))
+		return false;
+	if (is_out) {
+		device->write(device->context, port, instruction->size_bytes, value);
+	} else {
+		value = device->read(device->context, port, instruction->size_bytes);
+		if (!memory_write(memory, physical, &value, instruction->size_bytes))
+			return false;
+	}
+	advance_index(state, instruction, is_out ? GPR_RSI : GPR_RDI);
+	return true;
+}
+
 /** One element of a string instruction. */
 static bool string_element(struct mmio_state *state, const struct mmio_instruction *instruction, struct memory *memory,
 			   uint64_t address, bool is_write, const struct mmio_device *device)
@@ -267,6 +289,9 @@ static bool string_element(struct mmio_state *state, const struct mmio_instructi
 		set_gpr(state, instruction, size, device->read(device->context, address, size));
 		advance_index(state, instruction, GPR_RSI);
 		return true;
+	case MMIO_INS:
+	case MMIO_OUTS:
+		return pass_element(state, instruction, memory, address, device);
 	default:
 		return move_element(state, instruction, memory, address, is_write, device);
 	}
@@ -336,4 +361,10 @@ bool mmio_execute(struct mmio_state *state, const struct mmio_instruction *instr
 	}
 	advance(state, instruction);
 	return true;
+}
+
+bool mmio_execute_port(struct mmio_state *state, const struct mmio_instruction *instruction, struct memory *memory,
+		       uint16_t port, const struct mmio_device *device)
+{
+	return run_string(state, instruction, memory, port, instruction->kind == MMIO_OUTS, device);
 }

@@ -19,13 +19,9 @@ _Static_assert(BULKHEAD_DEVICES_MAX * BULKHEAD_QUEUES_MAX <= 64, "a bit of the d
 
 void platform_init(struct platform *platform, struct memory *memory)
 {
-	/* The Q35 host bridge: what a kernel expects at 00:00.0. It does nothing here. */
-	static const struct pci_identity bridge = { .vendor = 0x8086, .device = 0x29c0, .class_code = 0x060000 };
-
 	apic_bus_init(&platform->apics);
 	platform->memory = memory;
-	pci_init(&platform->bridge, &bridge);
-	platform->bus.functions[0] = &platform->bridge;
+	chipset_init(&platform->chipset, &platform->bus);
 }
 
 bool platform_description_is_valid(const struct bulkhead_device_description *description)
@@ -240,6 +236,11 @@ void platform_set_config(struct platform_device *device, const void *config)
 		interrupt(device, -1);
 }
 
+void platform_set_ram(struct platform *platform, uint64_t low_bytes)
+{
+	platform->chipset.ram_low_bytes = low_bytes;
+}
+
 void platform_set_blob(struct platform *platform, uint64_t address, uint32_t size_bytes)
 {
 	fw_cfg_init(&platform->firmware, platform->memory, address, size_bytes);
@@ -253,7 +254,7 @@ static bool is_in(uint64_t address, uint64_t base, uint64_t size_bytes)
 /** Where functions may answer, and where nothing answering is no fault. */
 static bool is_window(uint64_t address)
 {
-	return is_in(address, MACHINE_PCI_HOLE, MACHINE_RAM_HIGH - MACHINE_PCI_HOLE) ||
+	return is_in(address, MACHINE_ECAM, MACHINE_RAM_HIGH - MACHINE_ECAM) ||
 	       is_in(address, MACHINE_PCI_HIGH, MACHINE_PCI_HIGH_BYTES);
 }
 
@@ -307,6 +308,12 @@ bool platform_mmio_write(struct platform *platform, uint64_t address, uint32_t s
 
 bool platform_port_read(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t *value)
 {
+	uint8_t byte;
+
+	if (port == MACHINE_CLOCK_DATA && size_bytes == 1 && chipset_read_clock(&platform->chipset, &byte)) {
+		*value = byte;
+		return true;
+	}
 	if (fw_cfg_has_port(&platform->firmware, port, size_bytes)) {
 		*value = fw_cfg_port_read(&platform->firmware, port, size_bytes);
 		return true;
@@ -319,6 +326,10 @@ bool platform_port_read(struct platform *platform, uint16_t port, uint32_t size_
 
 bool platform_port_write(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t value)
 {
+	if (port == MACHINE_CLOCK_INDEX) {
+		chipset_select_clock(&platform->chipset, (uint8_t)value);
+		return false; /* whoever answers for the clock needs it too */
+	}
 	if (fw_cfg_has_port(&platform->firmware, port, size_bytes)) {
 		if (!fw_cfg_port_write(&platform->firmware, port, size_bytes, value))
 			platform->effects.is_unfinished = true;

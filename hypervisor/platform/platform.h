@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One guest's platform: a PCI bus with a host bridge and virtio devices, whose queues the relay serves, and what
+ * One guest's platform: a PCI bus with a chipset and virtio devices, whose queues the relay serves, and what
  * accesses to them leave to do for others.
  *
  * No locks and no ownership here: whoever calls holds the platform alone, and gives it memories that the accessors of
@@ -13,6 +13,7 @@
 
 #include "address_map.h"
 #include "apic_bus.h"
+#include "chipset.h"
 #include "fw_cfg.h"
 #include "relay.h"
 #include "virtio_pci.h"
@@ -58,7 +59,7 @@ struct platform {
 	struct apic_bus apics; /**< does without the platform's lock: see there */
 	struct memory *memory; /**< the guest's */
 	struct pci_bus bus;
-	struct pci_function bridge;
+	struct chipset chipset;
 	uint32_t device_count, relay_count;
 	struct platform_device devices[BULKHEAD_DEVICES_MAX];
 	uint32_t waiting; /**< bit per relay that stopped at its budget with requests left */
@@ -77,7 +78,7 @@ bool platform_description_is_valid(const struct bulkhead_device_description *des
 struct platform_device *platform_find(struct platform *platform, uint64_t slot);
 
 /**
- * Adds a device. The slot (1 to 31) is free, fewer than BULKHEAD_DEVICES_MAX exist and the description is valid.
+ * Adds a device. The slot (1 to 30) is free, fewer than BULKHEAD_DEVICES_MAX exist and the description is valid.
  * Its queues are not offered to the guest before they have a relay area.
  */
 void platform_add_device(struct platform *platform, uint8_t slot,
@@ -86,6 +87,9 @@ void platform_add_device(struct platform *platform, uint8_t slot,
 /** Gives a queue its relay area. It has none yet and fewer than PLATFORM_RELAYS_MAX exist. */
 void platform_add_relay(struct platform *platform, struct platform_device *device, uint8_t queue,
 			struct memory *area);
+
+/** Says how much RAM the guest has from address 0 on. */
+void platform_set_ram(struct platform *platform, uint64_t low_bytes);
 
 /** Says where in the guest's memory the firmware configuration lies. @address: not 0 */
 void platform_set_blob(struct platform *platform, uint64_t address, uint32_t size_bytes);

@@ -68,7 +68,7 @@ struct bulkhead_kvm_blob {
 };
 
 struct bulkhead_kvm_device {
-	uint32_t slot; /* PCI device number, 1 to 31 */
+	uint32_t slot; /* PCI device number, 1 to 30 */
 	uint32_t reserved;
 	struct bulkhead_device_description description;
 };

@@ -27,6 +27,8 @@ class Boot:
     esp     more files for the EFI system partition: "kernel", "initrd" stand for the quick system's
     files   a function that returns more files for the initrd, {path inside: file}
     modules more kernel modules
+    drives  a function that returns more arguments of QEMU
+    seconds a time limit for its cases that is longer than usual
     timer   "": Linux looks whether its timer's interrupt arrives, see quick.TIMER
     in_turns ./check runs only some of these, in turns
     until   a line of the serial port that is this boot's end, instead of Linux powering off
@@ -47,6 +49,8 @@ class Boot:
     series: str = "6.1"
     files: object = None
     modules: tuple = ()
+    drives: object = None
+    seconds: float = 0
     in_turns: bool = False
     timer: str = quick.TIMER
 
@@ -139,6 +143,8 @@ BOOTS = [
     Boot("protected-linux", "uefi",
          ["protected_linux_guest_boots", "monitor_runs_a_guest_with_a_disk", "protected_guest_uses_its_disk"],
          checks=UNDER, files=guests.on_kvm),
+    Boot("debian-by-firmware", "uefi", ["debian_boots_by_firmware"], checks=UNDER, files=guests.by_firmware,
+         drives=guests.debian_disks(1), pc={"scratch_mib": 0}),
     Boot("guests-by-kvm", "uefi",
          ["guest_runs_by_the_kvm_api", "unprotected_guest_runs_in_lent_memory", "killed_monitors_leave_nothing",
           "driver_stays_while_a_guest_exists"], checks=UNDER),

@@ -1,6 +1,7 @@
 """The tests' own small guest (tests/machine/guest) and what a PC needs to run it with the monitor."""
 import os
 import shutil
+import subprocess
 
 import pc
 import quick
@@ -24,3 +25,27 @@ def on_kvm():
         "guest/vmlinuz": os.path.join(quick.kernel_folder(), "vmlinuz"),
         "guest/initrd": guest_initrd(),
     }
+
+
+def debian_disk():
+    """The Debian machine image that guests with firmware boot; made once. Returns its path."""
+    path = os.path.join(pc.WORK, "debian.img")
+    if not os.path.exists(path):
+        subprocess.run([os.path.join(pc.ROOT, "image/guest/build"), "--output", path], check=True,
+                       stdout=subprocess.DEVNULL)
+    return path
+
+
+def by_firmware():
+    """Files of a PC whose Linux runs guests that start by firmware."""
+    return dict(on_kvm(), **{"guest/OVMF.fd": os.environ.get("GUEST_OVMF", "/usr/share/ovmf/OVMF.fd")})
+
+
+def debian_disks(count):
+    """A function that returns the arguments of a PC with `count` disks debian1 ..., each the machine image; what is
+    written to them is forgotten with the PC."""
+    def arguments():
+        return [word for number in range(1, count + 1) for word in (
+            "-drive", f"if=none,id=debian{number},format=raw,snapshot=on,cache=unsafe,file={debian_disk()}",
+            "-device", f"nvme,drive=debian{number},serial=debian{number}")]
+    return arguments

@@ -28,7 +28,8 @@ def run(boot, tap):
                "initrd": ram or os.path.join(folder, "initrd")}
     for place, name in boot.esp.items():
         how.files[place] = sources[name]
-    with machine.Pc(boot.name, how, **boot.pc) as pc:
+    extra = boot.drives() if boot.drives else ()
+    with machine.Pc(boot.name, how, extra=extra, **boot.pc) as pc:
         pc.start()
         session = sessions.Session(pc, boot.buttons)
         problem = ""

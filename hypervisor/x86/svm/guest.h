@@ -11,6 +11,7 @@
 
 #include <bulkhead/vcpu.h>
 
+#include "../../platform/mmio_decoder.h"
 #include "../hypervisor.h"
 #include "svm.h"
 
@@ -86,6 +87,14 @@ void svm_guest_keep_shadow(struct vcpu *vcpu);
 
 /** An access to @address, which is not memory. Returns false if it cannot be carried out: the guest ends. */
 bool svm_guest_mmio(struct processor *processor, struct vcpu *vcpu, uint64_t address, bool is_write);
+
+/**
+ * One element of INS or OUTS, which the processor stopped at.
+ * @device: reads and writes @port
+ * Returns false, and has changed nothing, if the instruction is no such one of this width, or its memory is not there.
+ */
+bool svm_guest_string(struct processor *processor, struct vcpu *vcpu, uint16_t port, uint32_t size_bytes, bool is_read,
+		      const struct mmio_device *device);
 
 /** A move from or to CR8, the task priority. Returns false if the instruction cannot be read. */
 bool svm_guest_cr8(struct processor *processor, struct vcpu *vcpu, bool is_write);

@@ -233,6 +233,60 @@ static bool platform_port(struct vcpu *vcpu, uint16_t port, unsigned int size_by
 	return guest_platform_port(vcpu, port, size_bytes, !is_read, value);
 }
 
+/* Ends the run with an access that the monitor answers. */
+static bool tell_port(struct svm_vcpu *guest, struct bulkhead_run *run, uint16_t port, uint32_t size_bytes, bool is_read,
+		      uint32_t value)
+{
+	guest->exit = BULKHEAD_RUN_PORT;
+	guest->pending_read = is_read ? size_bytes : 0;
+	*run = (struct bulkhead_run){
+		.exit = BULKHEAD_RUN_PORT,
+		.port = port,
+		.size_bytes = (uint8_t)size_bytes,
+		.is_read = is_read,
+		.value = is_read ? 0 : value,
+	};
+	return false;
+}
+
+/* A port that a string moves through. */
+struct port_access {
+	struct vcpu *vcpu;
+	uint32_t value;
+	bool is_monitors; /* value was written to a port that the monitor answers */
+};
+
+static uint64_t read_port(void *context, uint64_t port, uint32_t size_bytes)
+{
+	struct port_access *access = context;
+	uint32_t value = 0xffffffff;
+
+	(void)platform_port(access->vcpu, (uint16_t)port, size_bytes, true, &value);
+	return value;
+}
+
+static void write_port(void *context, uint64_t port, uint32_t size_bytes, uint64_t value)
+{
+	struct port_access *access = context;
+
+	access->value = (uint32_t)value;
+	if (!platform_port(access->vcpu, (uint16_t)port, size_bytes, false, &access->value))
+		access->is_monitors = guest_policy_port((uint16_t)port, size_bytes);
+}
+
+/* INS and OUTS, one element an exit. A monitor is never let write memory: nothing reads its ports by string. */
+static bool exit_string(struct processor *processor, struct vcpu *vcpu, struct svm_vcpu *guest, uint16_t port,
+			uint32_t size_bytes, bool is_read, struct bulkhead_run *run)
+{
+	struct port_access access = { .vcpu = vcpu };
+	const struct mmio_device device = { read_port, write_port, &access };
+
+	if ((is_read && guest_policy_port(port, size_bytes)) ||
+	    !svm_guest_string(processor, vcpu, port, size_bytes, is_read, &device))
+		return refuse(processor, VECTOR_GP);
+	return access.is_monitors ? tell_port(guest, run, port, size_bytes, false, access.value) : true;
+}
+
 static bool exit_port(struct processor *processor, struct vcpu *vcpu, struct svm_vcpu *guest,
 		      struct bulkhead_run *run)
 {
@@ -244,8 +298,8 @@ static bool exit_port(struct processor *processor, struct vcpu *vcpu, struct svm
 	uint32_t value = (uint32_t)vmcb->rax & (uint32_t)(~0ull >> (64 - 8 * size_bytes));
 	uint64_t instruction = vmcb->rip;
 
-	if (info & (IO_STRING | IO_REPEATED))
-		return refuse(processor, VECTOR_GP);
+	if (info & IO_STRING)
+		return exit_string(processor, vcpu, guest, port, size_bytes, is_read, run);
 	vmcb->rip = vmcb->exit_info2; /* always the next instruction's (15.10.2) */
 	vmcb->interrupt_shadow = 0;
 	if (platform_port(vcpu, port, size_bytes, is_read, &value)) {
@@ -262,16 +316,7 @@ static bool exit_port(struct processor *processor, struct vcpu *vcpu, struct svm
 			set_port_value(vmcb, size_bytes, 0xffffffff);
 		return true;
 	}
-	guest->exit = BULKHEAD_RUN_PORT;
-	guest->pending_read = is_read ? size_bytes : 0;
-	*run = (struct bulkhead_run){
-		.exit = BULKHEAD_RUN_PORT,
-		.port = port,
-		.size_bytes = (uint8_t)size_bytes,
-		.is_read = is_read,
-		.value = is_read ? 0 : value,
-	};
-	return false;
+	return tell_port(guest, run, port, size_bytes, is_read, value);
 }
 
 /*

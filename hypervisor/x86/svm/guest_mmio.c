@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Instructions of a guest that the hypervisor carries out: accesses to device registers, and moves from and to CR8, where
- * the processor tells neither length nor operands. The bytes are fetched through the guest's page tables, once.
+ * Instructions of a guest that the hypervisor carries out: accesses to device registers, string moves through ports, and
+ * moves from and to CR8, where the processor tells neither length nor operands. The bytes are fetched through the guest's page tables, once.
  */
 #include "../../core/guest_platform.h"
-#include "../../platform/mmio_decoder.h"
 #include "guest.h"
 
 static enum mmio_mode code_mode(const struct vmcb *vmcb)
@@ -106,6 +105,31 @@ bool svm_guest_mmio(struct processor *processor, struct vcpu *vcpu, uint64_t add
 	    access.is_absent)
 		return false;
 	store_state(&state, vmcb, processor->gpr);
+	return true;
+}
+
+bool svm_guest_string(struct processor *processor, struct vcpu *vcpu, uint16_t port, uint32_t size_bytes, bool is_read,
+		      const struct mmio_device *device)
+{
+	struct vmcb *vmcb = svm_vcpu_of(vcpu)->vmcb;
+	struct mmio_instruction instruction;
+	struct mmio_state state;
+	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
+	uint32_t count;
+
+	if (!vcpu->guest->platform)
+		return false;
+	count = svm_guest_fetch(vcpu, bytes, sizeof(bytes));
+	if (!mmio_decode_port(bytes, count, code_mode(vmcb), &instruction) ||
+	    (instruction.kind == MMIO_INS) != is_read || instruction.size_bytes != size_bytes)
+		return false;
+	load_state(&state, vmcb, processor->gpr);
+	if (!mmio_execute_port(&state, &instruction, &vcpu->guest->platform->memory, port, device))
+		return false;
+	/* Long work stops half way: the same element comes again after what is pending. */
+	if (!vcpu->effects.is_unfinished)
+		store_state(&state, vmcb, processor->gpr);
+	vcpu->effects.is_unfinished = false;
 	return true;
 }
 

@@ -45,7 +45,7 @@ static int make_machine(void **state)
 {
 	(void)state;
 	machine = (struct machine){ .config = &config, .entry = 0x1000200 };
-	if (ram_create(&machine.ram, MEMORY_BYTES, MACHINE_PCI_HOLE))
+	if (ram_create(&machine.ram, MEMORY_BYTES, MACHINE_RAM_LOW_END, 0))
 		return -1;
 	memset(machine.ram.bytes + 0x5000, 'a', 5000); /* two pages */
 	machine.ram.bytes[0x200fff] = 1;	       /* last byte of a page */

@@ -165,7 +165,7 @@ static void acpi_tables_point_at_each_other_and_sum_to_zero(void **state)
 	uint8_t bytes[8192];
 	const uint8_t *xsdt, *table;
 	unsigned int found = 0;
-	size_t used = acpi_tables_write(bytes, sizeof(bytes), address, 3);
+	size_t used = acpi_tables_write(bytes, sizeof(bytes), address, 3, NULL);
 
 	(void)state;
 	assert_true(used > 0 && used < sizeof(bytes));
@@ -194,8 +194,8 @@ static void acpi_tables_point_at_each_other_and_sum_to_zero(void **state)
 		}
 	}
 	assert_int_equal(found, 7);
-	assert_int_equal(acpi_tables_write(bytes, used - 1, address, 3), 0);
-	assert_int_equal(acpi_tables_write(bytes, 100, address, 3), 0);
+	assert_int_equal(acpi_tables_write(bytes, used - 1, address, 3, NULL), 0);
+	assert_int_equal(acpi_tables_write(bytes, 100, address, 3, NULL), 0);
 }
 
 static void ram_has_a_hole_below_4_gib(void **state)
@@ -204,13 +204,16 @@ static void ram_has_a_hole_below_4_gib(void **state)
 	uint32_t value = 0x12345678, back = 0;
 
 	(void)state;
-	assert_int_equal(ram_create(&ram, 8 << 20, 6 << 20), 0);
+	assert_int_equal(ram_create(&ram, 8 << 20, 6 << 20, 64 << 10), 0);
 	assert_non_null(ram_at(&ram, (6 << 20) - 1, 1));
 	assert_null(ram_at(&ram, (6 << 20) - 1, 2));
 	assert_null(ram_at(&ram, RAM_HIGH_START - 1, 2));
 	assert_non_null(ram_at(&ram, RAM_HIGH_START + (2 << 20) - 4, 4));
 	assert_null(ram_at(&ram, RAM_HIGH_START + (2 << 20) - 3, 4));
 	assert_null(ram_at(&ram, UINT64_MAX, 2));
+	assert_ptr_equal(ram_at(&ram, RAM_HIGH_START - 1, 1), ram.bytes + ram.size_bytes - 1);
+	assert_non_null(ram_at(&ram, RAM_HIGH_START - (64 << 10), 64 << 10));
+	assert_null(ram_at(&ram, RAM_HIGH_START - (64 << 10) - 1, 1));
 	assert_true(memory_write(&ram, RAM_HIGH_START, &value, 4));
 	assert_true(memory_copy(&ram, 64, &ram, RAM_HIGH_START, 4));
 	assert_true(memory_read(&ram, 64, &back, 4));
