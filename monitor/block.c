@@ -38,7 +38,7 @@ struct block_device {
 
 static void attach_doorbells(struct block_device *disk, bool attached)
 {
-	uint64_t bar = pci_bar_address(&disk->device.pci, 2);
+	uint64_t bar = pci_bar_address(&disk->device.pci, VIRTIO_BAR_REGISTERS);
 
 	if (!attached && !disk->doorbell)
 		return;

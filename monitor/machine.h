@@ -54,7 +54,6 @@ struct machine {
 	struct chipset chipset;
 	struct fw_cfg fw_cfg;
 	struct serial serial;
-	uint16_t pm_enable;
 	struct block_device *disks[CONFIG_DISKS_MAX];
 	struct relay_device *relay_devices[MACHINE_DEVICES_MAX]; /**< on Bulkhead instead */
 	unsigned int relay_device_count;

@@ -62,7 +62,7 @@ static uint32_t pm_timer(void)
 
 uint32_t machine_port_read(struct machine *machine, uint16_t port, uint32_t size_bytes)
 {
-	uint8_t byte;
+	uint32_t value;
 
 	if (port >= SERIAL_PORT && port < SERIAL_PORT + 8 && size_bytes == 1)
 		return serial_read(&machine->serial, port - SERIAL_PORT);
@@ -70,17 +70,15 @@ uint32_t machine_port_read(struct machine *machine, uint16_t port, uint32_t size
 		return pci_port_read(&machine->pci, port, size_bytes);
 	if (fw_cfg_has_port(&machine->fw_cfg, port, size_bytes))
 		return fw_cfg_port_read(&machine->fw_cfg, port, size_bytes);
+	if (chipset_port_read(&machine->chipset, port, size_bytes, &value))
+		return value;
 	switch (port) {
 	case MACHINE_CLOCK_DATA:
-		return chipset_read_clock(&machine->chipset, &byte) ? byte : rtc_read(machine->chipset.clock_index);
+		return rtc_read(machine->chipset.clock_index);
 	case MACHINE_PM_TIMER:
 		return pm_timer();
 	case MACHINE_PM_CONTROL:
 		return PM1_SCI_ENABLE;
-	case MACHINE_PM_EVENT: /* no fixed event ever happens */
-		return 0;
-	case MACHINE_PM_EVENT + 2:
-		return machine->pm_enable;
 	case KEYBOARD_COMMAND: /* no keyboard: both buffers empty */
 		return 0;
 	default:
@@ -99,13 +97,9 @@ void machine_port_write(struct machine *machine, uint16_t port, uint32_t size_by
 			; /* a long transfer comes in steps */
 		return;
 	}
+	if (chipset_port_write(&machine->chipset, port, size_bytes, value))
+		return;
 	switch (port) {
-	case MACHINE_CLOCK_INDEX:
-		chipset_select_clock(&machine->chipset, (uint8_t)value);
-		return;
-	case MACHINE_PM_EVENT + 2:
-		machine->pm_enable = (uint16_t)value;
-		return;
 	case MACHINE_PM_CONTROL:
 		if (value & PM1_SLEEP_ENABLE && (value >> 10 & 7) == MACHINE_S5_TYPE)
 			machine_end(machine, MACHINE_OFF);

@@ -34,22 +34,41 @@ void chipset_init(struct chipset *chipset, struct pci_bus *bus)
 	bus->functions[MACHINE_ISA_BRIDGE_SLOT] = &chipset->isa_bridge;
 }
 
-void chipset_select_clock(struct chipset *chipset, uint8_t index)
+static bool is_clock(uint8_t index)
 {
-	chipset->clock_index = index & INDEX_MASK;
+	return index <= CLOCK_CONTROL_LAST || index == CLOCK_CENTURY;
 }
 
-bool chipset_read_clock(const struct chipset *chipset, uint8_t *value)
+/* The size of RAM is in units of 64 KiB, as PC firmware has always kept it. */
+static uint8_t read_memory(const struct chipset *chipset)
 {
 	uint64_t above = chipset->ram_low_bytes > MIB_16 ? chipset->ram_low_bytes - MIB_16 : 0;
 
-	if (chipset->clock_index <= CLOCK_CONTROL_LAST || chipset->clock_index == CLOCK_CENTURY)
-		return false;
-	*value = 0;
-	/* In units of 64 KiB, as PC firmware has always kept it. */
 	if (chipset->clock_index == RAM_ABOVE_16_MIB)
-		*value = (uint8_t)(above >> 16);
-	else if (chipset->clock_index == RAM_ABOVE_16_MIB + 1)
-		*value = (uint8_t)(above >> 24);
+		return (uint8_t)(above >> 16);
+	return chipset->clock_index == RAM_ABOVE_16_MIB + 1 ? (uint8_t)(above >> 24) : 0;
+}
+
+bool chipset_port_read(const struct chipset *chipset, uint16_t port, uint32_t size_bytes, uint32_t *value)
+{
+	if (port == MACHINE_CLOCK_DATA && size_bytes == 1 && !is_clock(chipset->clock_index)) {
+		*value = read_memory(chipset);
+		return true;
+	}
+	if (port < MACHINE_PM_EVENT || port + size_bytes > MACHINE_PM_EVENT + 4)
+		return false;
+	/* Status, then what of it interrupts; read at any width. */
+	*value = (uint32_t)(((uint64_t)chipset->events_enabled << 16) >> 8 * (port - MACHINE_PM_EVENT));
+	return true;
+}
+
+bool chipset_port_write(struct chipset *chipset, uint16_t port, uint32_t size_bytes, uint32_t value)
+{
+	if (port == MACHINE_CLOCK_INDEX)
+		chipset->clock_index = (uint8_t)value & INDEX_MASK;
+	if (port < MACHINE_PM_EVENT || port + size_bytes > MACHINE_PM_EVENT + 4)
+		return false;
+	if (port == MACHINE_PM_EVENT + 2 && size_bytes == 2)
+		chipset->events_enabled = (uint16_t)value;
 	return true;
 }

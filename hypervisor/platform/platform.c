@@ -308,12 +308,8 @@ bool platform_mmio_write(struct platform *platform, uint64_t address, uint32_t s
 
 bool platform_port_read(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t *value)
 {
-	uint8_t byte;
-
-	if (port == MACHINE_CLOCK_DATA && size_bytes == 1 && chipset_read_clock(&platform->chipset, &byte)) {
-		*value = byte;
+	if (chipset_port_read(&platform->chipset, port, size_bytes, value))
 		return true;
-	}
 	if (fw_cfg_has_port(&platform->firmware, port, size_bytes)) {
 		*value = fw_cfg_port_read(&platform->firmware, port, size_bytes);
 		return true;
@@ -326,10 +322,8 @@ bool platform_port_read(struct platform *platform, uint16_t port, uint32_t size_
 
 bool platform_port_write(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t value)
 {
-	if (port == MACHINE_CLOCK_INDEX) {
-		chipset_select_clock(&platform->chipset, (uint8_t)value);
-		return false; /* whoever answers for the clock needs it too */
-	}
+	if (chipset_port_write(&platform->chipset, port, size_bytes, value))
+		return true;
 	if (fw_cfg_has_port(&platform->firmware, port, size_bytes)) {
 		if (!fw_cfg_port_write(&platform->firmware, port, size_bytes, value))
 			platform->effects.is_unfinished = true;

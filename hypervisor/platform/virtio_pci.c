@@ -6,12 +6,12 @@
 
 #include <stddef.h>
 
-/* BAR 2: one page for each region of 4.1.4. */
+/* BAR of registers: one page for each region of 4.1.4. */
 enum { REGION_COMMON = 0, REGION_ISR = 1, REGION_DEVICE = 2, REGION_NOTIFY = 3, REGION_COUNT = 4 };
 #define REGION_BYTES 4096u
 #define NOTIFY_STRIDE 4u
 
-/* BAR 0: MSI-X table, pending bits behind it. */
+/* BAR of interrupts: MSI-X table, pending bits behind it. */
 #define MSIX_PENDING 2048u
 
 /* Offsets in the common configuration, 4.1.4.3. */
@@ -294,7 +294,7 @@ static uint64_t bar_read(struct pci_function *function, unsigned int bar, uint32
 	struct virtio_device *device = (struct virtio_device *)function;
 	uint64_t value = 0;
 
-	if (bar == 0)
+	if (bar == VIRTIO_BAR_INTERRUPTS)
 		return size_bytes < 4 || offset % 4 ? 0 : msix_read(device, offset, size_bytes);
 	switch (offset / REGION_BYTES) {
 	case REGION_COMMON:
@@ -329,7 +329,7 @@ static void bar_write(struct pci_function *function, unsigned int bar, uint32_t 
 {
 	struct virtio_device *device = (struct virtio_device *)function;
 
-	if (bar == 0) {
+	if (bar == VIRTIO_BAR_INTERRUPTS) {
 		if (size_bytes >= 4 && offset % 4 == 0)
 			msix_write(device, offset, size_bytes, value);
 		return;
@@ -364,7 +364,7 @@ static bool window_target(const struct virtio_device *device, uint32_t offset, u
 
 	*bar_offset = (uint32_t)bytes_read(capability, 16, 8, 4);
 	*size_bytes = (uint32_t)bytes_read(capability, 16, 12, 4);
-	return offset == device->window_capability + 16u && bar == 2 &&
+	return offset == device->window_capability + 16u && bar == VIRTIO_BAR_REGISTERS &&
 	       (*size_bytes == 1 || *size_bytes == 2 || *size_bytes == 4) && *bar_offset % *size_bytes == 0 &&
 	       *bar_offset < REGION_COUNT * REGION_BYTES;
 }
@@ -377,7 +377,7 @@ static void config_reading(struct pci_function *function, uint32_t offset, uint3
 
 	if (!window_target(device, offset, &bar_offset, &width))
 		return;
-	value = bar_read(function, 2, bar_offset, width);
+	value = bar_read(function, VIRTIO_BAR_REGISTERS, bar_offset, width);
 	for (uint32_t i = 0; i < size_bytes; i++)
 		function->config[offset + i] = (uint8_t)(value >> 8 * i);
 }
@@ -389,7 +389,7 @@ static void config_written(struct pci_function *function, uint32_t offset, uint3
 	uint32_t bar_offset, width;
 
 	if (window_target(device, offset, &bar_offset, &width))
-		bar_write(function, 2, bar_offset, width, bytes_read(function->config + offset, 4, 0, width));
+		bar_write(function, VIRTIO_BAR_REGISTERS, bar_offset, width, bytes_read(function->config + offset, 4, 0, width));
 	if (offset + size_bytes <= device->msix_capability + 2u || offset > device->msix_capability + 3u)
 		return;
 	for (unsigned int i = 0; i <= device->queue_count && device->owner->vector_changed; i++)
@@ -402,7 +402,7 @@ static void add_region(struct virtio_device *device, uint8_t type, unsigned int 
 	uint8_t body[18] = {
 		[0] = sizeof(body) + 2 - (type == 2 ? 0 : 4),
 		[1] = type,
-		[2] = 2, /* BAR */
+		[2] = VIRTIO_BAR_REGISTERS,
 		[7] = (uint8_t)(region * REGION_BYTES >> 8),
 		[11] = REGION_BYTES >> 8,
 		[14] = NOTIFY_STRIDE,
@@ -423,11 +423,12 @@ void virtio_pci_init(struct virtio_device *device, const struct virtio_identity 
 		.class_code = identity->class_code,
 		.revision = 1,
 	};
-	/* Message control: table size - 1; table in BAR 0 at 0, pending bits in BAR 0. */
+	/* Message control: table size - 1; table at 0, pending bits behind it, with the BAR in the lowest bits. */
 	static const uint8_t window[18] = { 20, 5 };
 	static const uint8_t window_writable[18] = { [2] = 0xff, [6] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 						     0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
-	const uint8_t msix[10] = { (uint8_t)identity->queue_count, 0, 0, 0, 0, 0, 0, MSIX_PENDING >> 8, 0, 0 };
+	const uint8_t msix[10] = { (uint8_t)identity->queue_count, 0, VIRTIO_BAR_INTERRUPTS, 0, 0, 0, VIRTIO_BAR_INTERRUPTS,
+				   MSIX_PENDING >> 8, 0, 0 };
 	static const uint8_t msix_writable[10] = { 0, (MSIX_ENABLE | MSIX_FUNCTION_MASK) >> 8 };
 
 	*device = (struct virtio_device){
@@ -443,8 +444,8 @@ void virtio_pci_init(struct virtio_device *device, const struct virtio_identity 
 	device->pci.reading = config_reading;
 	device->pci.bar_read = bar_read;
 	device->pci.bar_write = bar_write;
-	pci_add_bar(&device->pci, 0, 4096);
-	pci_add_bar(&device->pci, 2, REGION_COUNT * REGION_BYTES);
+	pci_add_bar(&device->pci, VIRTIO_BAR_INTERRUPTS, 4096);
+	pci_add_bar(&device->pci, VIRTIO_BAR_REGISTERS, REGION_COUNT * REGION_BYTES);
 	add_region(device, 1, REGION_COMMON);
 	add_region(device, 2, REGION_NOTIFY);
 	add_region(device, 3, REGION_ISR);

@@ -2,7 +2,7 @@
 /*
  * The virtio 1.x PCI transport (virtio 1.2, section 4.1): what a guest's driver sees of a device, whoever serves it.
  *
- * BAR 0 holds the MSI-X table and its pending bits, BAR 2 the transport's four regions. The transport keeps the
+ * One BAR holds the transport's four regions, the other the MSI-X table and its pending bits. The transport keeps the
  * driver's choices (features, queues, vectors, status), checks them, and tells the device's owner through a small
  * table of callbacks. It knows nothing of what the device does.
  */
@@ -15,6 +15,10 @@
 #define VIRTIO_VECTORS_MAX (VIRTIO_QUEUES_MAX + 1)
 #define VIRTIO_CONFIG_MAX  256u
 #define VIRTIO_NO_VECTOR   0xffffu
+
+/* Firmware counts BARs, not registers, and so finds only the first of two 64-bit ones by its number. */
+#define VIRTIO_BAR_REGISTERS  0u
+#define VIRTIO_BAR_INTERRUPTS 2u
 
 #define VIRTIO_F_RING_INDIRECT (1ull << 28)
 #define VIRTIO_F_EVENT_INDEX   (1ull << 29)

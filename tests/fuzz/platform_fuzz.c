@@ -12,7 +12,7 @@
 
 #define GUEST_BYTES 32768u
 #define STEP_BYTES  12u
-#define BAR2	    0xc0010000ull
+#define REGISTERS	    0xc0010000ull
 
 static uint8_t guest_bytes[GUEST_BYTES], area_bytes[3][RELAY_AREA_BYTES];
 static struct memory guest = { guest_bytes, 0, GUEST_BYTES };
@@ -47,7 +47,7 @@ static void make(void)
 	}
 	/* Where a driver would put them; one that moves them away loses only its device. */
 	for (unsigned int i = 0; i < 2; i++) {
-		pci_config_write(&platform->bus, 1 + i, 0x18, 4, (uint32_t)BAR2 + i * 0x10000);
+		pci_config_write(&platform->bus, 1 + i, 0x10, 4, (uint32_t)REGISTERS + i * 0x10000);
 		pci_config_write(&platform->bus, 1 + i, 0x04, 2, 6);
 	}
 }
@@ -55,7 +55,7 @@ static void make(void)
 static void access_device(const uint8_t *step)
 {
 	static const uint8_t widths[] = { 1, 2, 4, 8 };
-	uint64_t address = BAR2 + (step[1] & 1) * 0x10000, value;
+	uint64_t address = REGISTERS + (step[1] & 1) * 0x10000, value;
 	uint16_t offset;
 
 	memcpy(&offset, step + 2, 2);

@@ -28,7 +28,7 @@ class Boot:
     files   a function that returns more files for the initrd, {path inside: file}
     modules more kernel modules
     drives  a function that returns more arguments of QEMU
-    seconds a time limit for its cases that is longer than usual
+    seconds a longer time limit for its cases than usual
     timer   "": Linux looks whether its timer's interrupt arrives, see quick.TIMER
     in_turns ./check runs only some of these, in turns
     until   a line of the serial port that is this boot's end, instead of Linux powering off
@@ -144,7 +144,11 @@ BOOTS = [
          ["protected_linux_guest_boots", "monitor_runs_a_guest_with_a_disk", "protected_guest_uses_its_disk"],
          checks=UNDER, files=guests.on_kvm),
     Boot("debian-by-firmware", "uefi", ["debian_boots_by_firmware"], checks=UNDER, files=guests.by_firmware,
-         drives=guests.debian_disks(1), pc={"scratch_mib": 0}),
+         drives=guests.debian_disks(1), pc={"scratch_mib": 0}, seconds=900),
+    Boot("debian-two-processors", "uefi", ["debian_uses_two_processors"], checks=UNDER, files=guests.by_firmware,
+         drives=guests.debian_disks(1), pc={"scratch_mib": 0}, seconds=900, in_turns=True),
+    Boot("two-debians", "uefi", ["two_debians_run_at_once"], checks=UNDER, files=guests.by_firmware,
+         drives=guests.debian_disks(2), pc={"scratch_mib": 0, "memory_mib": 3072}, seconds=1800, in_turns=True),
     Boot("guests-by-kvm", "uefi",
          ["guest_runs_by_the_kvm_api", "unprotected_guest_runs_in_lent_memory", "killed_monitors_leave_nothing",
           "driver_stays_while_a_guest_exists"], checks=UNDER),

@@ -37,7 +37,7 @@ def run(boot, tap):
             if boot.until:
                 session.run_until(boot.until)
             else:
-                session.run()
+                session.run(boot.seconds or machine.SECONDS)
                 pc.wait_end()
         except machine.MachineError as error:
             problem = str(error)

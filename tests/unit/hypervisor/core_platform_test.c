@@ -15,8 +15,8 @@
 #define AVAILABLE   RING(1)
 #define USED	    RING(2)
 #define BUFFER	    RING(3)
-#define BAR0	    0xc0000000ull
-#define BAR2	    0xc0010000ull
+#define INTERRUPTS  0xc0000000ull
+#define REGISTERS   0xc0010000ull
 #define SLOT	    3u
 #define AREA(n)	    LARGE(4) + (n) * PAGE_BYTES /* pages of the relay area */
 #define PLATFORM    LARGE(3)
@@ -134,25 +134,25 @@ static uint64_t ecam(uint32_t offset)
 /* A driver's way to DRIVER_OK; the last write tells the monitor. */
 static void start_driver(uint64_t handle, uint64_t rings)
 {
-	write_at(handle, ecam(0x10), 4, BAR0);
+	write_at(handle, ecam(0x10), 4, REGISTERS);
 	write_at(handle, ecam(0x14), 4, 0);
-	write_at(handle, ecam(0x18), 4, BAR2);
+	write_at(handle, ecam(0x18), 4, INTERRUPTS);
 	write_at(handle, ecam(0x1c), 4, 0);
 	write_at(handle, ecam(0x04), 2, 6);
-	write_at(handle, BAR2 + 0x14, 1, 1);
-	write_at(handle, BAR2 + 0x14, 1, 3);
-	write_at(handle, BAR2 + 0x08, 4, 0);
-	write_at(handle, BAR2 + 0x0c, 4, 1u << 9);
-	write_at(handle, BAR2 + 0x08, 4, 1);
-	write_at(handle, BAR2 + 0x0c, 4, 1);
-	write_at(handle, BAR2 + 0x14, 1, 11);
-	write_at(handle, BAR2 + 0x16, 2, 0);
-	write_at(handle, BAR2 + 0x18, 2, 128);
-	write_at(handle, BAR2 + 0x20, 8, rings + DESCRIPTORS);
-	write_at(handle, BAR2 + 0x28, 8, rings + AVAILABLE);
-	write_at(handle, BAR2 + 0x30, 8, rings + USED);
-	write_at(handle, BAR2 + 0x1c, 2, 1);
-	write_at(handle, BAR2 + 0x14, 1, 15);
+	write_at(handle, REGISTERS + 0x14, 1, 1);
+	write_at(handle, REGISTERS + 0x14, 1, 3);
+	write_at(handle, REGISTERS + 0x08, 4, 0);
+	write_at(handle, REGISTERS + 0x0c, 4, 1u << 9);
+	write_at(handle, REGISTERS + 0x08, 4, 1);
+	write_at(handle, REGISTERS + 0x0c, 4, 1);
+	write_at(handle, REGISTERS + 0x14, 1, 11);
+	write_at(handle, REGISTERS + 0x16, 2, 0);
+	write_at(handle, REGISTERS + 0x18, 2, 128);
+	write_at(handle, REGISTERS + 0x20, 8, rings + DESCRIPTORS);
+	write_at(handle, REGISTERS + 0x28, 8, rings + AVAILABLE);
+	write_at(handle, REGISTERS + 0x30, 8, rings + USED);
+	write_at(handle, REGISTERS + 0x1c, 2, 1);
+	write_at(handle, REGISTERS + 0x14, 1, 15);
 }
 
 static uint8_t *guest_memory(uint64_t address)
@@ -422,7 +422,7 @@ static void requests_reach_the_backend_and_come_back(void **state)
 	start_driver(handle, 0);
 	memset(guest_memory(BUFFER), 0x5a, 2 * PAGE_BYTES);
 	make_requests(2, 4096, false);
-	write_at(handle, BAR2 + 0x3000, 2, 0);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
 	assert_int_equal(run_page()->exit, BULKHEAD_RUN_KICK);
 	assert_int_equal(run_page()->doorbells, 1);
 	assert_int_equal(((uint16_t *)page_at(AREA(1)))[1], 2);
@@ -432,7 +432,7 @@ static void requests_reach_the_backend_and_come_back(void **state)
 	assert_int_equal(((uint16_t *)guest_memory(USED))[1], 2);
 
 	make_requests(1, 512, true);
-	write_at(handle, BAR2 + 0x3000, 2, 0);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
 	memset(page_at(AREA(3)), 0x77, PAGE_BYTES);
 	memset(page_at(AREA(4)), 0x77, PAGE_BYTES);
 	complete(1, 512);
@@ -450,7 +450,7 @@ static void long_work_goes_on_at_the_next_run(void **state)
 	(void)state;
 	start_driver(handle, 0);
 	make_requests(40, 4096, false);
-	write_at(handle, BAR2 + 0x3000, 2, 0);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
 	while (((uint16_t *)page_at(AREA(1)))[1] < 40) {
 		uint64_t entered = fake_counters.runs;
 
@@ -471,11 +471,11 @@ static void a_lying_backend_breaks_its_device_only(void **state)
 	(void)state;
 	start_driver(handle, 0);
 	make_requests(1, 512, true);
-	write_at(handle, BAR2 + 0x3000, 2, 0);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
 	complete(1, 513);
 	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_BACKEND, handle, SLOT << 8, &effects), BULKHEAD_OK);
 	assert_int_equal(((uint16_t *)guest_memory(USED))[1], 0);
-	assert_int_equal(read_at(handle, BAR2 + 0x14, 1), 15 | 64);
+	assert_int_equal(read_at(handle, REGISTERS + 0x14, 1), 15 | 64);
 	/* And stays so, whatever comes. */
 	complete(1, 0);
 	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_BACKEND, handle, SLOT << 8, &effects), BULKHEAD_OK);
@@ -489,18 +489,18 @@ static void a_reset_is_done_when_the_backend_let_go(void **state)
 	(void)state;
 	start_driver(handle, 0);
 	make_requests(1, 512, true);
-	write_at(handle, BAR2 + 0x3000, 2, 0);
-	write_at(handle, BAR2 + 0x14, 1, 0);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	write_at(handle, REGISTERS + 0x14, 1, 0);
 	assert_int_equal(run_page()->exit, BULKHEAD_RUN_DEVICE);
 	assert_int_equal(run_page()->event, BULKHEAD_DEVICE_RESET);
-	assert_int_not_equal(read_at(handle, BAR2 + 0x14, 1), 0);
-	write_at(handle, BAR2 + 0x14, 1, 1);
+	assert_int_not_equal(read_at(handle, REGISTERS + 0x14, 1), 0);
+	write_at(handle, REGISTERS + 0x14, 1, 1);
 	/* What the backend still does reaches nobody. */
 	complete(1, 512);
 	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_BACKEND, handle, SLOT << 8, &effects), BULKHEAD_OK);
 	assert_int_equal(((uint16_t *)guest_memory(USED))[1], 0);
 	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_RELEASE, handle, SLOT, &effects), BULKHEAD_OK);
-	assert_int_equal(read_at(handle, BAR2 + 0x14, 1), 0);
+	assert_int_equal(read_at(handle, REGISTERS + 0x14, 1), 0);
 	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_RELEASE, handle, SLOT, &effects), BULKHEAD_BAD_STATE);
 	memset(guest_memory(AVAILABLE), 0, PAGE_BYTES);
 	start_driver(handle, 0);
@@ -514,17 +514,17 @@ static void rings_outside_memory_break_the_device(void **state)
 
 	(void)state;
 	start_driver(handle, 1ull << 41);
-	assert_int_equal(read_at(handle, BAR2 + 0x14, 1) & 64, 0);
-	write_at(handle, BAR2 + 0x3000, 2, 0);
-	assert_int_equal(read_at(handle, BAR2 + 0x14, 1) & 64, 64);
-	write_at(handle, BAR2 + 0x14, 1, 0);
+	assert_int_equal(read_at(handle, REGISTERS + 0x14, 1) & 64, 0);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	assert_int_equal(read_at(handle, REGISTERS + 0x14, 1) & 64, 64);
+	write_at(handle, REGISTERS + 0x14, 1, 0);
 	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_RELEASE, handle, SLOT, 0, 0), BULKHEAD_OK);
 	/* Not aligned: refused before any backend hears of it, and a reset is done at once. */
 	start_driver(handle, 1);
 	assert_int_equal(run_page()->exit, BULKHEAD_RUN_INTERRUPT);
-	assert_int_equal(read_at(handle, BAR2 + 0x14, 1) & 64, 64);
-	write_at(handle, BAR2 + 0x14, 1, 0);
-	assert_int_equal(read_at(handle, BAR2 + 0x14, 1), 0);
+	assert_int_equal(read_at(handle, REGISTERS + 0x14, 1) & 64, 64);
+	write_at(handle, REGISTERS + 0x14, 1, 0);
+	assert_int_equal(read_at(handle, REGISTERS + 0x14, 1), 0);
 }
 
 static void the_end_gives_everything_back(void **state)
@@ -534,7 +534,7 @@ static void the_end_gives_everything_back(void **state)
 	(void)state;
 	start_driver(handle, 0);
 	make_requests(2, 4096, false);
-	write_at(handle, BAR2 + 0x3000, 2, 0);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
 	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DESTROY, handle, 0, 0, 0), BULKHEAD_OK);
 	assert_int_equal(core.frames.count[FRAME_VCPU], 0);
 	assert_int_equal(core.frames.count[FRAME_GUEST], 0);

@@ -71,6 +71,22 @@ static void device_write(void *context, uint64_t address, uint32_t size_bytes, u
 
 static const struct mmio_device device = { .read = device_read, .write = device_write };
 
+static unsigned int port_accesses;
+
+static uint64_t port_read(void *context, uint64_t port, uint32_t size_bytes)
+{
+	port_accesses++;
+	return device_read(context, DEVICE_AT - (uint16_t)DEVICE_AT + port, size_bytes);
+}
+
+static void port_write(void *context, uint64_t port, uint32_t size_bytes, uint64_t value)
+{
+	port_accesses++;
+	device_write(context, DEVICE_AT - (uint16_t)DEVICE_AT + port, size_bytes, value);
+}
+
+static const struct mmio_device port_device = { .read = port_read, .write = port_write };
+
 static uint64_t random64(void)
 {
 	return (uint64_t)(uint32_t)mrand48() << 32 ^ (uint64_t)(uint32_t)mrand48();
@@ -308,6 +324,105 @@ static void what_cannot_be_carried_out_changes_nothing(void **unused)
 	assert_false(mmio_execute(&state, &instruction, &guest, 0xfec00ffe, true, &device));
 }
 
+static void a_port_takes_and_gives_one_element_a_call(void **unused)
+{
+	static const uint8_t rep_outsw[] = { 0xf3, 0x66, 0x6f }, insd[] = { 0x48, 0x6d }, rep_insb[] = { 0xf3, 0x6c };
+	struct mmio_instruction instruction;
+	struct mmio_state state = string_state(2);
+	const uint16_t port = (uint16_t)DEVICE_AT;
+
+	(void)unused;
+	assert_true(mmio_decode_port(rep_outsw, sizeof(rep_outsw), MMIO_CODE_64, &instruction));
+	assert_int_equal(instruction.kind, MMIO_OUTS);
+	memcpy(page_bytes, "abcdefgh", 8);
+	assert_true(mmio_execute_port(&state, &instruction, &guest, port, &port_device));
+	assert_memory_equal(device_bytes, "ab", 2);
+	assert_int_equal(state.rip, 0x1000);
+	assert_true(mmio_execute_port(&state, &instruction, &guest, port, &port_device));
+	assert_memory_equal(device_bytes, "cd", 2);
+	assert_int_equal(state.gpr[6], 0x5004);
+	assert_int_equal(state.rip, 0x1003);
+	assert_true(mmio_execute_port(&state, &instruction, &guest, port, &port_device)); /* RCX 0: nothing */
+	assert_int_equal(state.gpr[6], 0x5004);
+
+	/* No port is wider than four bytes, whatever REX.W says. */
+	assert_true(mmio_decode_port(insd, sizeof(insd), MMIO_CODE_64, &instruction));
+	assert_int_equal(instruction.size_bytes, 4);
+	state = string_state(7);
+	state.rflags |= FLAG_DF;
+	memcpy(device_bytes, "WXYZ", 4);
+	assert_true(mmio_execute_port(&state, &instruction, &guest, port, &port_device));
+	assert_memory_equal(page_bytes, "WXYZefgh", 8);
+	assert_int_equal(state.gpr[7], 0x4ffc);
+	assert_int_equal(state.gpr[1], 7);
+	assert_int_equal(state.rip, 0x1002);
+
+	/* In real mode segments count, and registers are 16 bits wide. */
+	assert_true(mmio_decode_port(rep_insb, sizeof(rep_insb), MMIO_CODE_16, &instruction));
+	state = string_state(0xabcd0001);
+	state.mode = MMIO_CODE_16;
+	state.gpr[7] = 0xffff0008;
+	state.segment_base[0] = 0x5000;
+	assert_true(mmio_execute_port(&state, &instruction, &guest, port, &port_device));
+	assert_int_equal(page_bytes[8], 'W');
+	assert_int_equal(state.gpr[7], 0xffff0009);
+	assert_int_equal(state.gpr[1], 0xabcd0000);
+}
+
+static void a_port_whose_memory_is_not_there_is_not_touched(void **unused)
+{
+	static const uint8_t insb[] = { 0x6c }, outsd[] = { 0x6f };
+	struct mmio_instruction instruction;
+	struct mmio_state state = string_state(0), before;
+
+	(void)unused;
+	state.gpr[6] = state.gpr[7] = 0x9000;
+	before = state;
+	port_accesses = 0;
+	assert_true(mmio_decode_port(insb, sizeof(insb), MMIO_CODE_64, &instruction));
+	assert_false(mmio_execute_port(&state, &instruction, &guest, 1, &port_device));
+	assert_true(mmio_decode_port(outsd, sizeof(outsd), MMIO_CODE_64, &instruction));
+	assert_false(mmio_execute_port(&state, &instruction, &guest, 1, &port_device));
+	state.gpr[6] = before.gpr[6] = 0x5ffd; /* crosses a page */
+	assert_false(mmio_execute_port(&state, &instruction, &guest, 1, &port_device));
+	assert_memory_equal(&state, &before, sizeof(state));
+	assert_int_equal(port_accesses, 0);
+}
+
+/* In every mode and behind every prefix the length is Capstone's, and nothing but INS and OUTS is taken for them. */
+static void port_instructions_agree_with_capstone(void **unused)
+{
+	static const cs_mode modes[] = { CS_MODE_16, CS_MODE_32, CS_MODE_64 };
+	static const enum mmio_mode ours[] = { MMIO_CODE_16, MMIO_CODE_32, MMIO_CODE_64 };
+	unsigned int compared = 0;
+
+	(void)unused;
+	for (unsigned int mode = 0; mode < 3; mode++) {
+		csh handle;
+
+		assert_int_equal(cs_open(CS_ARCH_X86, modes[mode], &handle), CS_ERR_OK);
+		for (unsigned int prefix = 0; prefix < 256; prefix++)
+			for (unsigned int opcode = 0; opcode < 256; opcode++) {
+				const uint8_t bytes[MMIO_INSTRUCTION_BYTES] = { (uint8_t)prefix, (uint8_t)opcode };
+				struct mmio_instruction instruction;
+				cs_insn *judge;
+
+				if (!mmio_decode_port(bytes, sizeof(bytes), ours[mode], &instruction))
+					continue;
+				assert_int_equal(cs_disasm(handle, bytes, sizeof(bytes), 0, 1, &judge), 1);
+				assert_int_equal(instruction.length_bytes, judge->size);
+				assert_non_null(strstr(judge->mnemonic, instruction.kind == MMIO_INS ? "ins" : "outs"));
+				assert_int_equal("bwd"[instruction.size_bytes / 2],
+						 judge->mnemonic[strlen(judge->mnemonic) - 1]);
+				assert_false(mmio_decode(bytes, sizeof(bytes), ours[mode], &instruction));
+				cs_free(judge, 1);
+				compared++;
+			}
+		cs_close(&handle);
+	}
+	assert_true(compared > 3 * 4 * 256);
+}
+
 static void other_instructions_are_refused(void **unused)
 {
 	static const uint8_t refused[][4] = {
@@ -334,6 +449,9 @@ int main(void)
 		cmocka_unit_test(a_repeated_move_does_one_element_a_call),
 		cmocka_unit_test(a_move_goes_the_way_of_the_access_and_backwards),
 		cmocka_unit_test(what_cannot_be_carried_out_changes_nothing),
+		cmocka_unit_test(a_port_takes_and_gives_one_element_a_call),
+		cmocka_unit_test(a_port_whose_memory_is_not_there_is_not_touched),
+		cmocka_unit_test(port_instructions_agree_with_capstone),
 		cmocka_unit_test(other_instructions_are_refused),
 	};
 

@@ -458,6 +458,65 @@ static void the_power_management_timer_is_answered_inside(void **state)
 	assert_int_equal(run_page(0)->exit, BULKHEAD_RUN_PORT);
 }
 
+#define STRING_TO(port)	  ((uint64_t)(port) << 16 | 1 << 4 | IO_STRING)
+#define STRING_FROM(port) (STRING_TO(port) | IO_IN)
+
+static void a_string_reaches_the_platform_and_the_monitor(void **state)
+{
+	uint8_t byte = 'x';
+
+	(void)state;
+	CODE(0xf3, 0x6e); /* REP OUTSB */
+	assert_true(memory_write(&guest->platform->memory, 0x2000, "hi", 2));
+	processors[0].gpr[GPR_RSI] = 0x2000;
+	processors[0].gpr[GPR_RCX] = 2;
+	assert_false(leave(0, EXIT_IO, STRING_TO(0x3f8) | IO_REPEATED, CODE_AT + 2));
+	assert_int_equal(run_page(0)->exit, BULKHEAD_RUN_PORT);
+	assert_int_equal(run_page(0)->value, 'h');
+	assert_int_equal(run_page(0)->is_read, 0);
+	assert_int_equal(blocks[0].rip, CODE_AT);
+	assert_false(leave(0, EXIT_IO, STRING_TO(0x3f8) | IO_REPEATED, CODE_AT + 2));
+	assert_int_equal(run_page(0)->value, 'i');
+	assert_int_equal(blocks[0].rip, CODE_AT + 2);
+	/* A port that nobody has reads as ones. */
+	blocks[0].rip = CODE_AT;
+	CODE(0x6c); /* INSB */
+	processors[0].gpr[GPR_RDI] = 0x2000;
+	assert_true(leave(0, EXIT_IO, STRING_FROM(0x60), CODE_AT + 1));
+	assert_true(memory_read(&guest->platform->memory, 0x2000, &byte, 1));
+	assert_int_equal(byte, 0xff);
+	assert_int_equal(blocks[0].event, 0);
+	assert_int_equal(blocks[0].rip, CODE_AT + 1);
+}
+
+static void a_string_that_cannot_be_moved_is_refused(void **state)
+{
+	(void)state;
+	CODE(0x6c);
+	processors[0].gpr[GPR_RDI] = 0x2000;
+	assert_true(leave(0, EXIT_IO, STRING_FROM(0x3f8), CODE_AT + 1)); /* the monitor writes no memory */
+	assert_int_equal(blocks[0].event & 0xff, VECTOR_GP);
+	assert_true(leave(0, EXIT_IO, STRING_TO(0x60), CODE_AT + 1)); /* changed under our eyes */
+	assert_int_equal(blocks[0].event & 0xff, VECTOR_GP);
+	processors[0].gpr[GPR_RDI] = 0x70000000; /* no memory */
+	assert_true(leave(0, EXIT_IO, STRING_FROM(0x60), CODE_AT + 1));
+	assert_int_equal(blocks[0].event & 0xff, VECTOR_GP);
+	assert_int_equal(blocks[0].rip, CODE_AT);
+}
+
+static void firmware_finds_the_size_of_memory_inside(void **state)
+{
+	(void)state;
+	/* 8 MiB are declared: nothing above 16. The index goes to the monitor as well: the time is its. */
+	blocks[0].rax = 0x34;
+	assert_false(leave(0, EXIT_IO, 0x700000 | 1 << 4, CODE_AT + 1));
+	assert_true(leave(0, EXIT_IO, 0x710000 | 1 << 4 | IO_IN, CODE_AT + 1));
+	assert_int_equal(blocks[0].rax, 0);
+	blocks[0].rax = 0;
+	assert_false(leave(0, EXIT_IO, 0x700000 | 1 << 4, CODE_AT + 1));
+	assert_false(leave(0, EXIT_IO, 0x710000 | 1 << 4 | IO_IN, CODE_AT + 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -478,6 +537,9 @@ int main(void)
 		cmocka_unit_test_setup(cr8_is_the_task_priority, setup),
 		cmocka_unit_test_setup(other_registers_are_refused, setup),
 		cmocka_unit_test_setup(the_power_management_timer_is_answered_inside, setup),
+		cmocka_unit_test_setup(a_string_reaches_the_platform_and_the_monitor, setup),
+		cmocka_unit_test_setup(a_string_that_cannot_be_moved_is_refused, setup),
+		cmocka_unit_test_setup(firmware_finds_the_size_of_memory_inside, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #define SLOT 3u
-#define BAR0 0xe0000000ull
-#define BAR2 0x8000000000ull
+#define INTERRUPTS 0xe0000000ull
+#define REGISTERS 0x8000000000ull
 
 static struct virtio_device device;
 static struct pci_bus bus;
@@ -103,10 +103,10 @@ static int set_up(void **state)
 	memset(&bus, 0, sizeof(bus));
 	virtio_pci_init(&device, &identity, &owner, NULL);
 	bus.functions[SLOT] = &device.pci;
-	set_config(0x10, 4, (uint32_t)BAR0);
-	set_config(0x14, 4, 0);
-	set_config(0x18, 4, 0);
-	set_config(0x1c, 4, BAR2 >> 32);
+	set_config(0x10, 4, 0);
+	set_config(0x14, 4, REGISTERS >> 32);
+	set_config(0x18, 4, (uint32_t)INTERRUPTS);
+	set_config(0x1c, 4, 0);
 	set_config(0x04, 2, 6);
 	return 0;
 }
@@ -118,18 +118,18 @@ static void bars_are_sized_and_placed_by_the_guest(void **state)
 
 	(void)state;
 	assert_int_equal(config(0, 4), 0x10421af4);
-	assert_int_equal(config(0x18, 4), 4); /* 64-bit memory */
-	set_config(0x18, 4, UINT32_MAX);
-	set_config(0x1c, 4, UINT32_MAX);
-	assert_int_equal(config(0x18, 4), 0xffffc004);
-	assert_int_equal(config(0x1c, 4), UINT32_MAX);
-	assert_ptr_equal(pci_find_bar(&bus, BAR0 + 4092, 4, &bar, &offset), &device.pci);
-	assert_int_equal(bar, 0);
+	assert_int_equal(config(0x10, 4), 4); /* 64-bit memory */
+	set_config(0x10, 4, UINT32_MAX);
+	set_config(0x14, 4, UINT32_MAX);
+	assert_int_equal(config(0x10, 4), 0xffffc004);
+	assert_int_equal(config(0x14, 4), UINT32_MAX);
+	assert_ptr_equal(pci_find_bar(&bus, INTERRUPTS + 4092, 4, &bar, &offset), &device.pci);
+	assert_int_equal(bar, VIRTIO_BAR_INTERRUPTS);
 	assert_int_equal(offset, 4092);
-	assert_null(pci_find_bar(&bus, BAR0 + 4093, 4, &bar, &offset));
-	assert_null(pci_find_bar(&bus, BAR0 - 1, 4, &bar, &offset));
+	assert_null(pci_find_bar(&bus, INTERRUPTS + 4093, 4, &bar, &offset));
+	assert_null(pci_find_bar(&bus, INTERRUPTS - 1, 4, &bar, &offset));
 	set_config(0x04, 2, 4); /* decoding off */
-	assert_null(pci_find_bar(&bus, BAR0, 4, &bar, &offset));
+	assert_null(pci_find_bar(&bus, INTERRUPTS, 4, &bar, &offset));
 }
 
 static void configuration_space_keeps_what_is_read_only(void **state)
@@ -167,7 +167,7 @@ static void capabilities_form_a_list_that_ends(void **state)
 		assert_true(++steps < 16);
 		if (config(at, 1) == 9 && config(at + 3, 1) < 5) {
 			regions |= 1u << config(at + 3, 1);
-			assert_int_equal(config(at + 4, 1), 2);
+			assert_int_equal(config(at + 4, 1), VIRTIO_BAR_REGISTERS);
 			assert_int_equal(config(at + 12, 4), 4096);
 		}
 	}
@@ -177,30 +177,30 @@ static void capabilities_form_a_list_that_ends(void **state)
 /** As a driver starts a device, 3.1.1. */
 static void start_device(uint64_t features)
 {
-	store(BAR2 + 0x14, 1, 0);
-	store(BAR2 + 0x14, 1, 1);
-	store(BAR2 + 0x14, 1, 3);
-	store(BAR2 + 0x08, 4, 0);
-	store(BAR2 + 0x0c, 4, (uint32_t)features);
-	store(BAR2 + 0x08, 4, 1);
-	store(BAR2 + 0x0c, 4, features >> 32);
-	store(BAR2 + 0x14, 1, 11);
-	store(BAR2 + 0x16, 2, 1);
-	store(BAR2 + 0x18, 2, 64);
-	store(BAR2 + 0x20, 8, 0x123456789000);
-	store(BAR2 + 0x28, 4, 0x1000);
-	store(BAR2 + 0x2c, 4, 0x2);
-	store(BAR2 + 0x30, 8, 0x3000);
-	store(BAR2 + 0x1a, 2, 2);
-	store(BAR2 + 0x1c, 2, 1);
-	store(BAR2 + 0x14, 1, 15);
+	store(REGISTERS + 0x14, 1, 0);
+	store(REGISTERS + 0x14, 1, 1);
+	store(REGISTERS + 0x14, 1, 3);
+	store(REGISTERS + 0x08, 4, 0);
+	store(REGISTERS + 0x0c, 4, (uint32_t)features);
+	store(REGISTERS + 0x08, 4, 1);
+	store(REGISTERS + 0x0c, 4, features >> 32);
+	store(REGISTERS + 0x14, 1, 11);
+	store(REGISTERS + 0x16, 2, 1);
+	store(REGISTERS + 0x18, 2, 64);
+	store(REGISTERS + 0x20, 8, 0x123456789000);
+	store(REGISTERS + 0x28, 4, 0x1000);
+	store(REGISTERS + 0x2c, 4, 0x2);
+	store(REGISTERS + 0x30, 8, 0x3000);
+	store(REGISTERS + 0x1a, 2, 2);
+	store(REGISTERS + 0x1c, 2, 1);
+	store(REGISTERS + 0x14, 1, 15);
 }
 
 static void a_driver_starts_and_resets_the_device(void **state)
 {
 	(void)state;
 	start_device(VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_INDEX | 0xff00);
-	assert_int_equal(load(BAR2 + 0x14, 1), 15);
+	assert_int_equal(load(REGISTERS + 0x14, 1), 15);
 	assert_int_equal(seen.starts, 1);
 	/* Only what was offered is accepted. */
 	assert_true(device.features_accepted == (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_INDEX));
@@ -208,18 +208,18 @@ static void a_driver_starts_and_resets_the_device(void **state)
 	assert_true(device.queues[1].available == 0x200001000);
 	assert_int_equal(device.queues[1].size, 64);
 	/* An enabled queue does not move. */
-	store(BAR2 + 0x20, 8, 0xbad000);
-	assert_true(load(BAR2 + 0x20, 8) == 0x123456789000);
-	store(BAR2 + 0x3000 + 4, 2, 1);
+	store(REGISTERS + 0x20, 8, 0xbad000);
+	assert_true(load(REGISTERS + 0x20, 8) == 0x123456789000);
+	store(REGISTERS + 0x3000 + 4, 2, 1);
 	assert_int_equal(seen.notified, 101);
-	store(BAR2 + 0x3000, 2, 0); /* a queue that is off */
-	store(BAR2 + 0x3000 + 4 * 200, 2, 0);
+	store(REGISTERS + 0x3000, 2, 0); /* a queue that is off */
+	store(REGISTERS + 0x3000 + 4 * 200, 2, 0);
 	assert_int_equal(seen.notified, 101);
-	store(BAR2 + 0x14, 1, 0);
+	store(REGISTERS + 0x14, 1, 0);
 	assert_int_equal(seen.resets, 2);
-	assert_int_equal(load(BAR2 + 0x14, 1), 0);
+	assert_int_equal(load(REGISTERS + 0x14, 1), 0);
 	assert_false(device.queues[1].enabled);
-	store(BAR2 + 0x3000 + 4, 2, 1);
+	store(REGISTERS + 0x3000 + 4, 2, 1);
 	assert_int_equal(seen.notified, 101);
 }
 
@@ -227,29 +227,29 @@ static void drivers_that_skip_steps_do_not_start_it(void **state)
 {
 	(void)state;
 	start_device(0); /* no VERSION_1 */
-	assert_int_equal(load(BAR2 + 0x14, 1), 3);
+	assert_int_equal(load(REGISTERS + 0x14, 1), 3);
 	assert_int_equal(seen.starts, 0);
 	start_device(VIRTIO_F_VERSION_1);
 	virtio_pci_needs_reset(&device);
 	assert_false(virtio_pci_is_running(&device));
-	store(BAR2 + 0x14, 1, 0xff);
-	assert_true(load(BAR2 + 0x14, 1) & VIRTIO_STATUS_NEEDS_RESET);
-	store(BAR2 + 0x14, 1, 0);
-	store(BAR2 + 0x14, 1, 0xff); /* cannot set NEEDS_RESET itself */
-	assert_false(load(BAR2 + 0x14, 1) & VIRTIO_STATUS_NEEDS_RESET);
+	store(REGISTERS + 0x14, 1, 0xff);
+	assert_true(load(REGISTERS + 0x14, 1) & VIRTIO_STATUS_NEEDS_RESET);
+	store(REGISTERS + 0x14, 1, 0);
+	store(REGISTERS + 0x14, 1, 0xff); /* cannot set NEEDS_RESET itself */
+	assert_false(load(REGISTERS + 0x14, 1) & VIRTIO_STATUS_NEEDS_RESET);
 	/* Odd sizes and selectors out of range change nothing and read as nothing. */
-	store(BAR2 + 0x14, 1, 0);
-	store(BAR2 + 0x16, 2, 0);
-	store(BAR2 + 0x18, 2, 100);
-	assert_int_equal(load(BAR2 + 0x18, 2), 128);
-	store(BAR2 + 0x18, 2, 256);
-	assert_int_equal(load(BAR2 + 0x18, 2), 128);
-	store(BAR2 + 0x1a, 2, 3);
-	assert_int_equal(load(BAR2 + 0x1a, 2), VIRTIO_NO_VECTOR);
-	store(BAR2 + 0x16, 2, 7);
-	assert_int_equal(load(BAR2 + 0x18, 2), 0);
-	store(BAR2 + 0x00, 4, 5);
-	assert_int_equal(load(BAR2 + 0x04, 4), 0);
+	store(REGISTERS + 0x14, 1, 0);
+	store(REGISTERS + 0x16, 2, 0);
+	store(REGISTERS + 0x18, 2, 100);
+	assert_int_equal(load(REGISTERS + 0x18, 2), 128);
+	store(REGISTERS + 0x18, 2, 256);
+	assert_int_equal(load(REGISTERS + 0x18, 2), 128);
+	store(REGISTERS + 0x1a, 2, 3);
+	assert_int_equal(load(REGISTERS + 0x1a, 2), VIRTIO_NO_VECTOR);
+	store(REGISTERS + 0x16, 2, 7);
+	assert_int_equal(load(REGISTERS + 0x18, 2), 0);
+	store(REGISTERS + 0x00, 4, 5);
+	assert_int_equal(load(REGISTERS + 0x04, 4), 0);
 }
 
 static void interrupts_go_where_the_driver_said_or_wait(void **state)
@@ -258,29 +258,29 @@ static void interrupts_go_where_the_driver_said_or_wait(void **state)
 
 	(void)state;
 	start_device(VIRTIO_F_VERSION_1);
-	store(BAR0 + 2 * 16, 8, 0xfee01000);
-	store(BAR0 + 2 * 16 + 8, 8, 0x4041); /* data, and unmasked */
+	store(INTERRUPTS + 2 * 16, 8, 0xfee01000);
+	store(INTERRUPTS + 2 * 16 + 8, 8, 0x4041); /* data, and unmasked */
 	assert_int_equal(seen.vectors, 3); /* once when the queue chose it */
 	/* MSI-X is off as a whole: waits. */
 	assert_false(virtio_pci_interrupt(&device, 1, &message));
 	assert_false(virtio_pci_take_pending(&device, &message));
-	assert_int_equal(load(BAR0 + 2048, 4), 4);
+	assert_int_equal(load(INTERRUPTS + 2048, 4), 4);
 	set_config(device.msix_capability + 2, 2, 0x8000);
 	assert_int_equal(seen.vectors, 6);
 	assert_true(virtio_pci_take_pending(&device, &message));
 	assert_true(message.address == 0xfee01000 && message.data == 0x4041);
 	assert_false(virtio_pci_take_pending(&device, &message));
 	assert_true(virtio_pci_interrupt(&device, 1, &message));
-	store(BAR0 + 2 * 16 + 12, 4, 1); /* masked */
+	store(INTERRUPTS + 2 * 16 + 12, 4, 1); /* masked */
 	assert_false(virtio_pci_interrupt(&device, 1, &message));
-	assert_int_equal(load(BAR2 + 0x1000, 1), 1);
-	assert_int_equal(load(BAR2 + 0x1000, 1), 0);
+	assert_int_equal(load(REGISTERS + 0x1000, 1), 1);
+	assert_int_equal(load(REGISTERS + 0x1000, 1), 0);
 	/* No vector for configuration changes: only the status tells. */
 	assert_false(virtio_pci_interrupt(&device, -1, &message));
-	assert_int_equal(load(BAR2 + 0x1000, 1), 2);
+	assert_int_equal(load(REGISTERS + 0x1000, 1), 2);
 	/* Entries beyond the table are not there. */
-	store(BAR0 + 3 * 16, 8, UINT64_MAX);
-	assert_int_equal(load(BAR0 + 3 * 16, 8), 0);
+	store(INTERRUPTS + 3 * 16, 8, UINT64_MAX);
+	assert_int_equal(load(INTERRUPTS + 3 * 16, 8), 0);
 }
 
 static void configuration_is_read_and_partly_written(void **state)
@@ -291,15 +291,15 @@ static void configuration_is_read_and_partly_written(void **state)
 	for (unsigned int i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(i + 1);
 	virtio_pci_set_config(&device, bytes);
-	assert_int_equal(load(BAR2 + 0x15, 1), 1);
-	assert_true(load(BAR2 + 0x2000, 8) == 0x0807060504030201);
-	assert_int_equal(load(BAR2 + 0x2000 + 58, 4), 0x3c3b);
-	assert_int_equal(load(BAR2 + 0x2000 + 4090, 4), 0);
-	store(BAR2 + 0x2000 + 2, 2, 0xbeef);
+	assert_int_equal(load(REGISTERS + 0x15, 1), 1);
+	assert_true(load(REGISTERS + 0x2000, 8) == 0x0807060504030201);
+	assert_int_equal(load(REGISTERS + 0x2000 + 58, 4), 0x3c3b);
+	assert_int_equal(load(REGISTERS + 0x2000 + 4090, 4), 0);
+	store(REGISTERS + 0x2000 + 2, 2, 0xbeef);
 	assert_int_equal(seen.config_writes, 4);
-	assert_int_equal(load(BAR2 + 0x2000, 4), 0xbeef0201);
-	store(BAR2 + 0x2000 + 2, 4, 0); /* reaches beyond what may be written */
-	assert_int_equal(load(BAR2 + 0x2000, 4), 0xbeef0201);
+	assert_int_equal(load(REGISTERS + 0x2000, 4), 0xbeef0201);
+	store(REGISTERS + 0x2000 + 2, 4, 0); /* reaches beyond what may be written */
+	assert_int_equal(load(REGISTERS + 0x2000, 4), 0xbeef0201);
 }
 
 static void firmware_reaches_the_regions_through_the_window(void **state)
@@ -307,7 +307,7 @@ static void firmware_reaches_the_regions_through_the_window(void **state)
 	uint8_t window = device.window_capability;
 
 	(void)state;
-	set_config(window + 4, 1, 2);
+	set_config(window + 4, 1, VIRTIO_BAR_REGISTERS);
 	set_config(window + 8, 4, 0x14);
 	set_config(window + 12, 4, 1);
 	set_config(window + 16, 4, 1);
@@ -318,7 +318,7 @@ static void firmware_reaches_the_regions_through_the_window(void **state)
 	set_config(window + 8, 4, 0x14);
 	set_config(window + 12, 4, 3); /* no width */
 	set_config(window + 16, 4, 3);
-	set_config(window + 4, 1, 0); /* another BAR */
+	set_config(window + 4, 1, VIRTIO_BAR_INTERRUPTS); /* another BAR */
 	set_config(window + 16, 4, 3);
 	assert_int_equal(device.status, 1);
 }
@@ -332,9 +332,9 @@ static void random_accesses_keep_invariants(void **state)
 	srand(1);
 	for (int i = 0; i < 200000; i++) {
 		uint32_t size = 1u << rand() % 4, offset = (uint32_t)rand() % 0x4000 & ~(size - 1);
-		uint64_t base = rand() % 4 ? BAR2 : BAR0, value = (uint64_t)rand() << rand() % 40;
+		uint64_t base = rand() % 4 ? REGISTERS : INTERRUPTS, value = (uint64_t)rand() << rand() % 40;
 
-		if (base == BAR0)
+		if (base == INTERRUPTS)
 			offset %= 4096;
 		else if (rand() % 2)
 			offset %= 0x40;
