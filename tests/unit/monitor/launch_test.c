@@ -89,6 +89,40 @@ static void the_monitor_computes_what_the_hypervisor_measures(void **state)
 	assert_memory_equal(digest, chain.digest, 32);
 }
 
+/* With firmware: one more range, the blob, and every processor as after power-on. */
+static void firmware_and_what_it_is_told_are_measured(void **state)
+{
+	struct config by_firmware = config;
+	uint8_t digest[32], other[32], *top;
+	struct launch launch;
+
+	(void)state;
+	machine = (struct machine){ .config = &by_firmware, .blob_bytes = 100 };
+	assert_int_equal(ram_create(&machine.ram, MEMORY_BYTES, MACHINE_RAM_LOW_END, 3 * 4096), 0);
+	top = machine.ram.bytes + MEMORY_BYTES;
+	top[0] = 1;
+	top[3 * 4096 - 1] = 1;
+	bulkhead_guest_plan(&launch, &machine);
+	assert_int_equal(launch.range_count, 2);
+	assert_int_equal(launch.ranges[1].address, RAM_HIGH_START - 3 * 4096);
+	assert_int_equal(launch.blob_address, RAM_HIGH_START - 3 * 4096);
+	assert_int_equal(launch.first.cs.base + launch.first.rip, RAM_HIGH_START - 16);
+	assert_int_equal(launch_measure(&launch, digest), 0);
+	for (unsigned int i = 0; i < 3 * 4096; i += 4095) { /* a byte of the blob, of each page, of the firmware */
+		top[i] ^= 0x10;
+		assert_int_equal(launch_measure(&launch, other), 0);
+		assert_memory_not_equal(digest, other, 32);
+		top[i] ^= 0x10;
+	}
+	launch.blob_bytes++;
+	assert_int_equal(launch_measure(&launch, other), 0);
+	assert_memory_not_equal(digest, other, 32);
+	launch.blob_bytes--;
+	assert_int_equal(launch_measure(&launch, other), 0);
+	assert_memory_equal(digest, other, 32);
+	ram_destroy(&machine.ram);
+}
+
 static void anything_that_differs_measures_differently(void **state)
 {
 	uint8_t digest[32], other[32];
@@ -148,6 +182,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_monitor_computes_what_the_hypervisor_measures, make_machine,
 						free_machine),
 		cmocka_unit_test_setup_teardown(anything_that_differs_measures_differently, make_machine, free_machine),
+		cmocka_unit_test(firmware_and_what_it_is_told_are_measured),
 		cmocka_unit_test(a_descriptor_holds_for_its_key_and_measurement_only),
 	};
 

@@ -59,7 +59,12 @@ static void a_wrong_configuration_is_named_by_line(void **state)
 		{ "disk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a", "f:9: disk is given more" },
 		{ "", "f: name is missing" },
 		{ "name=a\nkernel=b", "f: memory is missing" },
-		{ "name=a\nmemory=512M", "f: kernel is missing" },
+		{ "name=a\nmemory=512M", "f: kernel is missing, and firmware" },
+		{ "name=a\nmemory=512M\nkernel=b\nfirmware=c", "f: kernel and firmware are both" },
+		{ "name=a\nmemory=512M\nfirmware=c\ninitrd=b", "f: initrd and command-line go with kernel" },
+		{ "name=a\nmemory=512M\nfirmware=c\ncommand-line=b", "f: initrd and command-line go with kernel" },
+		{ "name=a\nmemory=512M\nkernel=b\nmac=52:54:00:12:34:56", "f: network and mac" },
+		{ "name=a\nmemory=512M\nkernel=b\ndescriptor=d", "f: descriptor and descriptor-key" },
 	};
 	struct config config;
 	char error[256];
