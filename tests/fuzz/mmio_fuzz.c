@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest's memory, page tables and instruction as one hostile input: fetched, decoded and carried out. The device is
- * only ever touched inside the page it was touched in, and the instruction pointer moves by at most one instruction.
+ * only ever touched inside the page it was touched in, a port only at its number, and the instruction pointer moves by at
+ * most one instruction.
  */
 #include "fake_memory.h"
 #include "mmio_decoder.h"
@@ -34,6 +35,19 @@ static void device_write(void *context, uint64_t address, uint32_t size_bytes, u
 	check(address, size_bytes);
 }
 
+static uint64_t port_read(void *context, uint64_t port, uint32_t size_bytes)
+{
+	if (port != *(uint16_t *)context || (size_bytes != 1 && size_bytes != 2 && size_bytes != 4))
+		abort();
+	return port * 0x9e3779b97f4a7c15ull;
+}
+
+static void port_write(void *context, uint64_t port, uint32_t size_bytes, uint64_t value)
+{
+	(void)value;
+	(void)port_read(context, port, size_bytes);
+}
+
 struct input {
 	struct mmio_state state;
 	uint16_t offset;
@@ -63,6 +77,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	input.state.mode = modes[input.mode % 4];
 	rip = input.state.rip;
 	count = guest_fetch(&guest, &input.state.paging, rip, fetched, sizeof(fetched));
+	if (mmio_decode_port(fetched, count, input.state.mode, &instruction)) {
+		const struct mmio_device port = { .read = port_read, .write = port_write, .context = &input.offset };
+
+		if (mmio_execute_port(&input.state, &instruction, &guest, input.offset, &port) &&
+		    (uint32_t)(input.state.rip - rip) > instruction.length_bytes)
+			abort();
+		return 0;
+	}
 	if (!mmio_decode(fetched, count, input.state.mode, &instruction))
 		return 0;
 	if (instruction.length_bytes == 0 || instruction.length_bytes > count)
