@@ -63,6 +63,9 @@ static const struct cli_option check_options[] = {
 static const struct cli_option rebuild_options[] = {
 	{"store", "DIR", "folder of the store", 's', true},
 	{"domain-key", "FILE", "key of the image family whose block index is rebuilt too", 'd', false},
+	{"key", "FILE", "key file that must have signed a version; repeat for several. No passphrase is asked: its public half is read",
+	 'k', false},
+	{"any-signer", NULL, "take versions whoever signed them, as in a store of your own backups", 0, false},
 	{0},
 };
 
@@ -169,8 +172,10 @@ const struct cli_command image_commands[] = {
 		.arguments = "",
 		.summary = "make a store's catalogue again from its packs and signed versions",
 		.description = "For a store whose catalogue or block index is damaged or lost. Nothing may use the store\n"
-			       "meanwhile. The old catalogue is kept as catalogue.old.",
-		.example = "bulkhead store rebuild -s store -d work.family",
+			       "meanwhile. The old catalogue is kept as catalogue.old. A catalogue vouches for the signatures\n"
+			       "of what it lists, so they are checked again here: a version that none of the keys has signed\n"
+			       "is left out, and its file stays.",
+		.example = "bulkhead store rebuild -s store -d work.family -k images.key",
 		.options = rebuild_options,
 		.run = store_rebuild_run,
 	},

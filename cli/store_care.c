@@ -4,6 +4,7 @@
 #include "image.h"
 #include "image_store.h"
 #include "output.h"
+#include "settings.h"
 
 #include "store/collect.h"
 #include "store/repair.h"
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <sodium.h>
 
 #define FAULTS_MAX 65536u
 
@@ -134,18 +137,63 @@ int store_check_run(const struct cli_context *context)
 	return status;
 }
 
+/* Whose signature makes a version one of this store's. */
+struct signers {
+	struct public_key keys[DSSE_SIGNATURES_MAX];
+	size_t count;
+};
+
+static int is_signed(void *context, const struct dsse_envelope *envelope)
+{
+	const struct signers *signers = context;
+
+	return dsse_verify(envelope, DSSE_TYPE_MANIFEST, signers->keys, signers->count, 1);
+}
+
+static int read_signers(const struct cli_context *context, struct signers *signers)
+{
+	const char *file;
+
+	while ((file = cli_value_at(context, "key", signers->count))) {
+		char name[SIGNING_KEY_NAME_MAX], *text;
+		size_t text_bytes;
+		int error;
+
+		if (signers->count == DSSE_SIGNATURES_MAX)
+			return cli_usage(context, "at most %d keys", DSSE_SIGNATURES_MAX);
+		error = settings_read(file, SIGNING_KEY_FILE_MAX, &text, &text_bytes);
+		if (error)
+			return cli_fail(context, "%s: %s", file, strerror(-error));
+		error = signing_key_read_public(text, text_bytes, &signers->keys[signers->count++], name);
+		sodium_memzero(text, text_bytes);
+		free(text);
+		if (error)
+			return cli_fail(context, "%s: not a key file; name the one that versions were signed with", file);
+	}
+	if (!signers->count == !cli_switch(context, "any-signer"))
+		return cli_usage(context, "name the keys that versions must be signed with (--key FILE), or say --any-signer");
+	return CLI_OK;
+}
+
 int store_rebuild_run(const struct cli_context *context)
 {
 	const char *folder = cli_value(context, "store");
+	struct signers signers = {.count = 0};
+	const struct version_trust trust = {is_signed, &signers};
 	struct check_result result = {0};
 	struct problem problem = {""};
 	struct image_store opened;
 	uint64_t blocks = 0;
-	int status = CLI_OK;
+	int status = sodium_init() < 0 ? cli_fail(context, "no random numbers") : read_signers(context, &signers);
 
-	if (repair_rebuild(folder, NULL, &result, &problem))
+	if (status != CLI_OK)
+		return status;
+	if (repair_rebuild(folder, signers.count ? &trust : NULL, &result, &problem))
 		return cli_fail(context, "%s", problem.line[0] ? problem.line : "the catalogue could not be rebuilt");
-	printf("%" PRIu64 " packs and %" PRIu64 " versions found\n", result.packs, result.versions);
+	printf("%" PRIu64 " packs and %" PRIu64 " versions found", result.packs, result.versions);
+	if (result.faults)
+		printf("; %" PRIu64 " left out: damaged, or not signed by these keys", result.faults);
+	putchar('\n');
 	if (!cli_value(context, "domain-key"))
 		return CLI_OK;
 	status = image_store_open(context, false, &opened);
