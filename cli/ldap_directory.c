@@ -4,17 +4,21 @@
 
 #include <errno.h>
 #include <ldap.h>
+#include <openldap.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #define PAGE	      500
 #define WAIT_SECONDS  30
 #define ENTRIES_MAX   200000
+#define PAGES_MAX     10000 /* empty ones without end are no answer */
 #define VALUE_MAX     256
+#define MESSAGE_MAX   (16u << 20) /* an entry: a group with some 100,000 members */
 #define GROUPS_A_USER 64
 
 struct person {
@@ -53,6 +57,16 @@ static int refuse(struct reading *reading, int result, const char *doing, const 
 	return -EIO;
 }
 
+/* A directory says how long its message will be, and libldap believes it up to 4 GiB. */
+static void bound_messages(LDAP *ldap)
+{
+	ber_len_t most = MESSAGE_MAX;
+	Sockbuf *connection = NULL;
+
+	if (!ldap_get_option(ldap, LDAP_OPT_SOCKBUF, &connection) && connection)
+		ber_sockbuf_ctrl(connection, LBER_SB_OPT_SET_MAX_INCOMING, &most);
+}
+
 static int connect_and_bind(struct reading *reading)
 {
 	const struct ldap_question *question = reading->question;
@@ -71,6 +85,7 @@ static int connect_and_bind(struct reading *reading)
 	if (ldap_initialize(&reading->ldap, question->uri))
 		return fail(reading, -EINVAL, "%s: not an LDAP URI; write ldaps://HOST",
 			    question->uri);
+	bound_messages(reading->ldap);
 	ldap_set_option(reading->ldap, LDAP_OPT_PROTOCOL_VERSION, &version);
 	ldap_set_option(reading->ldap, LDAP_OPT_NETWORK_TIMEOUT, &wait);
 	ldap_set_option(reading->ldap, LDAP_OPT_TIMEOUT, &wait);
@@ -213,7 +228,7 @@ static int search(struct reading *reading, const char *base, const char *filter,
 		  int (*take)(struct reading *, LDAPMessage *))
 {
 	struct berval cookie = {0, NULL};
-	size_t seen = 0;
+	size_t seen = 0, pages = 0;
 	int status = 0;
 
 	do {
@@ -234,8 +249,13 @@ static int search(struct reading *reading, const char *base, const char *filter,
 		cookie = (struct berval){0, NULL};
 		if (result)
 			status = refuse(reading, result, base, "check --base and --filter");
-		for (LDAPMessage *entry = ldap_first_entry(reading->ldap, answer); entry && !status;
-		     entry = ldap_next_entry(reading->ldap, entry)) {
+		else if (++pages > PAGES_MAX)
+			status = fail(reading, -E2BIG, "%s: more than %d pages of answers; narrow --base or "
+						       "--filter, or ask another directory",
+				      base, PAGES_MAX);
+		/* libldap asserts that there is an answer; a directory that goes away gives none. */
+		for (LDAPMessage *entry = answer ? ldap_first_entry(reading->ldap, answer) : NULL;
+		     entry && !status; entry = ldap_next_entry(reading->ldap, entry)) {
 			if (++seen > ENTRIES_MAX)
 				status = fail(reading, -E2BIG,
 					      "%s: more than %d entries; narrow --base or --filter",
@@ -317,37 +337,70 @@ static void release(struct reading *reading)
 		ldap_unbind_ext_s(reading->ldap, NULL, NULL);
 }
 
-int ldap_directory_read(const struct ldap_question *question, struct ldap_answer *answer,
-			char problem[LDAP_PROBLEM_MAX])
+/* Asks the directory that is connected, and writes down what it says. */
+static int read_all(struct reading *reading, struct ldap_answer *answer)
 {
-	struct reading reading = {.question = question, .problem = problem};
+	const struct ldap_question *question = reading->question;
 	char *person_attributes[] = {(char *)question->name_attribute, (char *)"displayName",
 				     (char *)"cn", (char *)"mail", NULL};
 	char *group_attributes[] = {(char *)"cn", (char *)"member", (char *)"uniqueMember",
 				    (char *)"memberUid", NULL};
 	int status;
 
-	snprintf(problem, LDAP_PROBLEM_MAX, "%s: out of memory", question->uri);
-	memset(answer, 0, sizeof(*answer));
-	status = connect_and_bind(&reading);
-	if (!status)
-		status = search(&reading, question->base, question->filter, person_attributes,
-				take_person);
+	status = search(reading, question->base, question->filter, person_attributes, take_person);
 	if (!status)
 		status =
-		    search(&reading, question->group_base ? question->group_base : question->base,
+		    search(reading, question->group_base ? question->group_base : question->base,
 			   question->group_filter, group_attributes, take_group);
-	if (!status && !reading.count)
-		status = fail(&reading, -ENOENT,
+	if (!status && !reading->count)
+		status = fail(reading, -ENOENT,
 			      "%s: no user below %s matches; check --base, --filter and "
 			      "--name-attribute",
 			      question->uri, question->base);
 	if (!status)
-		status = write_csv(&reading, &answer->csv);
-	answer->users = reading.count;
-	answer->groups = reading.groups;
-	answer->left_out = reading.left_out;
-	memcpy(answer->first_left_out, reading.first_left_out, sizeof(answer->first_left_out));
+		status = write_csv(reading, &answer->csv);
+	answer->users = reading->count;
+	answer->groups = reading->groups;
+	answer->left_out = reading->left_out;
+	memcpy(answer->first_left_out, reading->first_left_out, sizeof(answer->first_left_out));
+	return status;
+}
+
+static void begin(const struct ldap_question *question, struct ldap_answer *answer, char *problem)
+{
+	snprintf(problem, LDAP_PROBLEM_MAX, "%s: out of memory", question->uri);
+	memset(answer, 0, sizeof(*answer));
+}
+
+int ldap_directory_read(const struct ldap_question *question, struct ldap_answer *answer,
+			char problem[LDAP_PROBLEM_MAX])
+{
+	struct reading reading = {.question = question, .problem = problem};
+	int status;
+
+	begin(question, answer, problem);
+	status = connect_and_bind(&reading);
+	if (!status)
+		status = read_all(&reading, answer);
+	release(&reading);
+	return status;
+}
+
+int ldap_directory_read_file(const struct ldap_question *question, int file,
+			     struct ldap_answer *answer, char problem[LDAP_PROBLEM_MAX])
+{
+	struct reading reading = {.question = question, .problem = problem};
+	int version = LDAP_VERSION3, status = 0;
+
+	begin(question, answer, problem);
+	if (ldap_init_fd(file, LDAP_PROTO_TCP, question->uri, &reading.ldap)) {
+		close(file);
+		status = fail(&reading, -EINVAL, "%s: not an LDAP URI", question->uri);
+	} else {
+		bound_messages(reading.ldap);
+		ldap_set_option(reading.ldap, LDAP_OPT_PROTOCOL_VERSION, &version);
+		status = read_all(&reading, answer);
+	}
 	release(&reading);
 	return status;
 }

@@ -43,4 +43,11 @@ struct ldap_answer {
 int ldap_directory_read(const struct ldap_question *question, struct ldap_answer *answer,
 			char problem[LDAP_PROBLEM_MAX]);
 
+/**
+ * The same of a directory that is connected and has let us in: what its answers go through, for those
+ * who attack it. @file: the connection; closed.
+ */
+int ldap_directory_read_file(const struct ldap_question *question, int file,
+			     struct ldap_answer *answer, char problem[LDAP_PROBLEM_MAX]);
+
 #endif

@@ -187,6 +187,7 @@ static int commit(struct accept *accept, struct pack_row *row)
 		error = 0;
 	}
 	pack_path(accept->salt, "pack", path);
+	pack_files_forget(&store->packs, accept->salt);
 	if (!error)
 		error = store->files->rename(store->files, accept->path, path);
 	if (!error)

@@ -159,6 +159,7 @@ static int remove_pack(struct store *store, const struct pack_row *row)
 	char path[PACK_PATH_BYTES];
 	int error;
 
+	pack_files_forget(&store->packs, row->salt);
 	pack_path(row->salt, "pack", path);
 	error = store->files->unlink(store->files, path);
 	if (error && error != -ENOENT)

@@ -83,14 +83,19 @@ static int put_frame(struct fetch *fetch, uint32_t p, uint32_t number, const uin
 {
 	struct fetch_pack *pack = &fetch->packs[p];
 	const struct pack_entry *entry = &pack->table.entries[number];
+	struct store *store = fetch->store;
+	struct pack_file *use;
 	uint8_t name[NAME_BYTES];
 	int error = store_sha256(data, entry->stored_bytes, name);
 
 	if (!error && memcmp(name, entry->name, NAME_BYTES))
 		error = -EBADMSG;
 	if (!error)
-		error = pack->file->files->write(pack->file, data, entry->stored_bytes,
-						 entry->offset);
+		error = pack_files_take(&store->packs, pack->table.salt, STORE_OPEN_WRITE, &use);
+	if (error)
+		return error;
+	error = store->files->write(use->file, data, entry->stored_bytes, entry->offset);
+	pack_files_give_back(&store->packs, use);
 	if (error)
 		return error;
 	pthread_mutex_lock(&fetch->lock);
@@ -183,6 +188,19 @@ static int commit_all(struct fetch *fetch, uint8_t **taken)
 	return error == -ENOENT ? -ESTALE : error;
 }
 
+/* What was written may have been written through a file that is closed by now: a sync covers that too. */
+static int sync_pack(struct store *store, const struct fetch_pack *pack)
+{
+	struct pack_file *use;
+	int error = pack_files_take(&store->packs, pack->table.salt, STORE_OPEN_WRITE, &use);
+
+	if (error)
+		return error;
+	error = store->files->sync(use->file);
+	pack_files_give_back(&store->packs, use);
+	return error;
+}
+
 int fetch_checkpoint(struct fetch *fetch)
 {
 	uint8_t **taken = calloc(fetch->manifest.pack_count, sizeof(*taken));
@@ -199,7 +217,7 @@ int fetch_checkpoint(struct fetch *fetch)
 
 		taken[p] = take_fresh(fetch, pack);
 		if (taken[p])
-			error = pack->file->files->sync(pack->file);
+			error = sync_pack(fetch->store, pack);
 	}
 	if (!error)
 		error = commit_all(fetch, taken);

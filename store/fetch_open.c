@@ -182,6 +182,7 @@ static int adopt_pack(struct fetch *fetch, uint32_t p, bool *renamed)
 		return -EAGAIN;
 	part_path(fetch, listed->salt, part);
 	pack_path(listed->salt, "pack", path);
+	pack_files_forget(&fetch->store->packs, listed->salt);
 	error = files->rename(files, part, path);
 	if (error)
 		return error;
@@ -225,22 +226,22 @@ static int commit_arriving(struct fetch *fetch, const char *envelope, struct pro
 	return error;
 }
 
-/* What is here, and the file to write the rest to. */
+/* What is here; the rest can be written. */
 static int open_pack(struct fetch *fetch, uint32_t p)
 {
 	struct fetch_pack *pack = &fetch->packs[p];
-	struct store_files *files = fetch->store->files;
+	struct pack_file *use;
 	struct pack_row row;
-	char path[PACK_PATH_BYTES];
 	int error = catalogue_find_pack(fetch->store->catalogue, fetch->manifest.packs[p].salt, &row);
 
 	if (error)
 		return error;
 	if (!pack->table.entries)
 		error = store_read_table(fetch->store, &row, &pack->table);
-	pack_path(row.salt, "pack", path);
 	if (!error)
-		error = files->open(files, path, STORE_OPEN_WRITE, &pack->file);
+		error = pack_files_take(&fetch->store->packs, row.salt, STORE_OPEN_WRITE, &use);
+	if (!error)
+		pack_files_give_back(&fetch->store->packs, use);
 	if (!error && !(pack->fresh = calloc(1, bitmap_bytes(row.frame_count) + 1)))
 		error = -ENOMEM;
 	if (!error) {
@@ -262,8 +263,6 @@ static void release(struct fetch *fetch)
 		/* A file that was not adopted is nobody's. */
 		part_path(fetch, fetch->manifest.packs[p].salt, path);
 		(void)files->unlink(files, path);
-		if (pack->file)
-			files->close(pack->file);
 		pack_table_release(&pack->table);
 		free(pack->present);
 		free(pack->fresh);

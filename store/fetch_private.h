@@ -9,7 +9,6 @@
 
 struct fetch_pack {
 	struct pack_table table;
-	struct store_file *file;
 	uint8_t *present; /* here, perhaps not yet on the disk */
 	uint8_t *fresh;	  /* of those, the ones that no checkpoint has covered */
 	bool dirty;

@@ -13,7 +13,7 @@
 struct image_pack {
 	struct pack_table table;
 	uint8_t *present;
-	struct store_file *file; /* NULL: the pack is not here at all */
+	bool is_here; /* its file was there when last asked */
 	uint8_t key[32];
 };
 
@@ -48,13 +48,24 @@ struct image {
 	uint64_t clock;
 };
 
-/* Takes what the catalogue says now; opens the file when there is one. */
+static int look_for_file(struct image *image, struct image_pack *pack, const uint8_t salt[SALT_BYTES])
+{
+	struct pack_file *use;
+	int error = pack_files_take(&image->store->packs, salt, STORE_OPEN_READ, &use);
+
+	if (error)
+		return error == -ENOENT ? -ENODATA : error;
+	pack_files_give_back(&image->store->packs, use);
+	pack->is_here = true;
+	return 0;
+}
+
+/* Takes what the catalogue says now. */
 static int refresh_pack(struct image *image, uint32_t number)
 {
 	const struct manifest_pack *wanted = &image->manifest.packs[number];
 	struct image_pack *pack = &image->packs[number];
 	struct pack_row row;
-	char path[PACK_PATH_BYTES];
 	int error = catalogue_find_pack(image->store->catalogue, wanted->salt, &row);
 
 	if (error)
@@ -62,13 +73,8 @@ static int refresh_pack(struct image *image, uint32_t number)
 	if (row.frame_count != wanted->frame_count || row.table_offset != wanted->table_offset ||
 	    memcmp(row.table_name, wanted->table_name, NAME_BYTES))
 		error = -EBADMSG;
-	if (!error && !pack->file) {
-		pack_path(row.salt, "pack", path);
-		error = image->store->files->open(image->store->files, path, STORE_OPEN_READ,
-						  &pack->file);
-		if (error == -ENOENT)
-			error = -ENODATA;
-	}
+	if (!error && !pack->is_here)
+		error = look_for_file(image, pack, row.salt);
 	if (!error && !pack->table.entries)
 		error = store_read_table(image->store, &row, &pack->table);
 	if (!error) {
@@ -140,8 +146,6 @@ void image_close(struct image *image)
 	for (uint32_t i = 0; image->packs && i < image->manifest.pack_count; i++) {
 		struct image_pack *pack = &image->packs[i];
 
-		if (pack->file)
-			image->store->files->close(pack->file);
 		pack_table_release(&pack->table);
 		free(pack->present);
 		OPENSSL_cleanse(pack->key, sizeof(pack->key));
@@ -209,6 +213,7 @@ int image_load_frame(struct image *image, struct frame_codec *codec, struct bloc
 	const struct pack_entry *entry;
 	struct image_pack *pack;
 	struct frame_header header;
+	struct pack_file *use;
 	int error;
 
 	if (!ref_valid(image, ref))
@@ -217,7 +222,11 @@ int image_load_frame(struct image *image, struct frame_codec *codec, struct bloc
 		return -ENODATA;
 	pack = &image->packs[ref.pack];
 	entry = &pack->table.entries[ref.number];
-	error = store_file_read_all(pack->file, scratch, entry->stored_bytes, entry->offset);
+	error = pack_files_take(&image->store->packs, pack->table.salt, STORE_OPEN_READ, &use);
+	if (error)
+		return error == -ENOENT ? -ENODATA : error;
+	error = store_file_read_all(use->file, scratch, entry->stored_bytes, entry->offset);
+	pack_files_give_back(&image->store->packs, use);
 	if (error)
 		return error == -ENODATA ? -EBADMSG : error;
 	error = frame_open(codec, pack->key, scratch, entry->stored_bytes, &header, plain,

@@ -304,6 +304,7 @@ static int adopt_empty(struct store *store, const struct fault *fault, const cha
 	if (error)
 		return error;
 	pack_path(fault->salt, "pack", path);
+	pack_files_forget(&store->packs, fault->salt);
 	error = store->files->rename(store->files, part, path);
 	if (!error)
 		error = store->files->sync_directory(store->files, "packs");

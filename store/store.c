@@ -33,6 +33,7 @@ int store_open_files(struct store_files *files, struct store **opened, struct pr
 		return -ENOMEM;
 	}
 	store->files = files;
+	pack_files_init(&store->packs, files);
 	store->now = wall_clock;
 	error = make_folders(files);
 	if (error)
@@ -73,6 +74,7 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	catalogue_close(store->catalogue);
+	pack_files_release(&store->packs);
 	store->files->release(store->files);
 	free(store);
 }

@@ -3,11 +3,13 @@
 #define STORE_PRIVATE_H
 
 #include "store/pack.h"
+#include "store/pack_files.h"
 #include "store/store.h"
 
 struct store {
 	struct store_files *files;
 	struct catalogue *catalogue;
+	struct pack_files packs;
 	uint64_t (*now)(void);
 };
 
