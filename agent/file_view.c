@@ -1,14 +1,16 @@
 /*
- * bulkhead-file-view: reads one file out of an ext4 file system that a guest wrote. It is the only
- * program of a PC that interprets a guest's file system, so it can do nothing else: a process of
- * its own, without keys, that asks for blocks on descriptor 3 (backends/control.h), writes the
- * file's content to standard output, and may make no other system call.
+ * bulkhead-file-view: reads one file out of an ext4 file system that a guest wrote, or serves all of
+ * them to questions. It is the only program that interprets a guest's file system, so it can do nothing
+ * else: a process of its own, without keys, that asks for blocks on descriptor 3 (backends/control.h),
+ * writes the file's content to standard output or answers on standard input, and may make no other
+ * system call.
  *
  * Ends with 0, or one of the statuses in file_view.h.
  */
 #include <errno.h>
 #include <ext2fs/ext2fs.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 
 #include "control.h"
 #include "file_view.h"
+#include "file_view_tree.h"
 
 #define MEMORY_BYTES (512ul << 20)
 #define PIECE_BYTES  65536u
@@ -173,19 +176,24 @@ static int copy_file(ext2_filsys files, ext2_ino_t number)
 	return status;
 }
 
+static int view_one(ext2_filsys files, const char *path)
+{
+	ext2_ino_t number;
+	errcode_t error = ext2fs_namei_follow(files, EXT2_ROOT_INO, EXT2_ROOT_INO, path, &number);
+	if (error != 0)
+		return file_view_error(error) == -ENOENT ? FILE_VIEW_NOT_FOUND : FILE_VIEW_DAMAGED;
+	return copy_file(files, number);
+}
+
+/** @path: of one file; NULL: all of them, to questions. */
 static int view(const char *path)
 {
 	ext2_filsys files;
-	ext2_ino_t number;
-	errcode_t error = ext2fs_open("disk", EXT2_FLAG_64BITS, 0, 0, &manager, &files);
 	int status;
 
-	if (error != 0)
+	if (ext2fs_open("disk", EXT2_FLAG_64BITS, 0, 0, &manager, &files) != 0)
 		return FILE_VIEW_NO_FILE_SYSTEM;
-	error = ext2fs_namei_follow(files, EXT2_ROOT_INO, EXT2_ROOT_INO, path, &number);
-	status = error == EXT2_ET_FILE_NOT_FOUND || error == EXT2_ET_NO_DIRECTORY ? FILE_VIEW_NOT_FOUND
-		 : error != 0						      ? FILE_VIEW_DAMAGED
-										      : copy_file(files, number);
+	status = path ? view_one(files, path) : file_view_tree(files, FILE_VIEW_QUESTIONS);
 	ext2fs_free(files);
 	return status;
 }
@@ -215,13 +223,16 @@ static int confine(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 2 || argv[1][0] != '/') {
-		fputs("usage: bulkhead-file-view /PATH  (started by bulkhead-agent; blocks on "
-		      "descriptor 3, the file to standard output)\n",
+	bool tree = argc == 2 && strcmp(argv[1], "--tree") == 0;
+
+	if (argc != 2 || (argv[1][0] != '/' && !tree)) {
+		fputs("usage: bulkhead-file-view /PATH|--tree  (started by bulkhead-agent and by bulkhead "
+		      "image mount; blocks on descriptor 3, the file to standard output, or questions on "
+		      "standard input)\n",
 		      stderr);
 		return 2;
 	}
 	if (confine() != 0)
 		return FILE_VIEW_NOT_CONFINED;
-	_exit(view(argv[1]));
+	_exit(view(tree ? NULL : argv[1]));
 }

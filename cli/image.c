@@ -83,6 +83,7 @@ static const struct cli_option diff_options[] = {
 
 static const struct cli_option mount_options[] = {
 	IMAGE_STORE_OPTIONS,
+	{"reader", "PROGRAM", "what reads file systems (default: the installed bulkhead-file-view)", 0, false},
 	{0},
 };
 
@@ -204,10 +205,11 @@ const struct cli_command image_commands[] = {
 	{
 		.name = "image mount",
 		.arguments = "VERSION FOLDER",
-		.summary = "show a version's disk and partitions as read-only files",
-		.description = "FOLDER holds disk.raw and a partition-N.raw for each partition until it is unmounted or the\n"
-			       "command is interrupted. Every block is checked. The kernel never reads the file systems in\n"
-			       "them; to look into ext4, let a program do it: fuse2fs -o ro,fakeroot partition-1.raw DIR.",
+		.summary = "show a version's disk, partitions and files, read-only",
+		.description = "FOLDER holds disk.raw, a partition-N.raw for each partition, and a folder files-N with the\n"
+			       "files of each that is ext2, ext3 or ext4, until it is unmounted or the command is\n"
+			       "interrupted. Every block is checked. The kernel never reads the file systems in them: a\n"
+			       "process does that can do nothing but ask for blocks. Absolute links lead within files-N.",
 		.example = "bulkhead image mount 'work 7' view -s store -d work.family",
 		.options = mount_options,
 		.arguments_min = 2,
