@@ -30,15 +30,39 @@ static uint8_t *locate(const struct memory *memory, uint64_t address, uint32_t *
 	return (uint8_t *)arch_page(mapping.page) + offset;
 }
 
-/** Whether all bytes are there. */
-static bool is_there(const struct memory *memory, uint64_t address, uint32_t size_bytes)
+/** Where up to a page of bytes lies: in one page, or in two. */
+struct span {
+	uint8_t *part[2];
+	uint32_t first_bytes; /* in part[0]; the rest is in part[1] */
+};
+
+/** Finds bytes. Returns false if any is not there, or if there are more than a page of them. */
+static bool find(const struct memory *memory, uint64_t address, uint32_t size_bytes, struct span *span)
 {
 	uint32_t left;
 
-	for (uint64_t done = 0; done < size_bytes; done += left)
-		if (address + done < address || !locate(memory, address + done, &left))
-			return false;
-	return true;
+	if (size_bytes > PAGE_BYTES)
+		return false;
+	span->part[0] = locate(memory, address, &left);
+	span->part[1] = NULL;
+	if (!span->part[0])
+		return false;
+	span->first_bytes = left < size_bytes ? left : size_bytes;
+	if (left >= size_bytes)
+		return true;
+	span->part[1] = locate(memory, address + left, &left);
+	return span->part[1];
+}
+
+/** What follows @done bytes of a span, and how many (@left) of @size_bytes lie there in a row. */
+static uint8_t *rest_of(const struct span *span, uint32_t done, uint32_t size_bytes, uint32_t *left)
+{
+	if (done < span->first_bytes) {
+		*left = span->first_bytes - done;
+		return span->part[0] + done;
+	}
+	*left = size_bytes - done;
+	return span->part[1] + (done - span->first_bytes);
 }
 
 /*
@@ -57,66 +81,44 @@ static void copy(uint8_t *to, const uint8_t *from, uint32_t size_bytes)
 
 bool memory_read(struct memory *memory, uint64_t address, void *to, uint32_t size_bytes)
 {
-	uint8_t *target = to;
+	struct span span;
 
-	while (size_bytes > 0) {
-		uint32_t left;
-		const uint8_t *from = locate(memory, address, &left);
-
-		if (!from)
-			return false;
-		if (left > size_bytes)
-			left = size_bytes;
-		copy(target, from, left);
-		target += left;
-		address += left;
-		size_bytes -= left;
-	}
+	if (!find(memory, address, size_bytes, &span))
+		return false;
+	copy(to, span.part[0], span.first_bytes);
+	if (span.first_bytes < size_bytes)
+		copy((uint8_t *)to + span.first_bytes, span.part[1], size_bytes - span.first_bytes);
 	return true;
 }
 
 bool memory_write(struct memory *memory, uint64_t address, const void *from, uint32_t size_bytes)
 {
-	const uint8_t *source = from;
+	struct span span;
 
-	if (!is_there(memory, address, size_bytes))
+	if (!find(memory, address, size_bytes, &span))
 		return false;
-	while (size_bytes > 0) {
-		uint32_t left;
-		uint8_t *to = locate(memory, address, &left);
-
-		if (!to)
-			return false;
-		if (left > size_bytes)
-			left = size_bytes;
-		copy(to, source, left);
-		source += left;
-		address += left;
-		size_bytes -= left;
-	}
+	copy(span.part[0], from, span.first_bytes);
+	if (span.first_bytes < size_bytes)
+		copy(span.part[1], (const uint8_t *)from + span.first_bytes, size_bytes - span.first_bytes);
 	return true;
 }
 
 bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, uint64_t from_address,
 		 uint32_t size_bytes)
 {
-	if (!is_there(to, to_address, size_bytes) || !is_there(from, from_address, size_bytes))
-		return false;
-	while (size_bytes > 0) {
-		uint32_t left, room;
-		const uint8_t *source = locate(from, from_address, &left);
-		uint8_t *target = locate(to, to_address, &room);
+	struct span target, source;
 
-		if (!source || !target)
-			return false;
+	if (!find(to, to_address, size_bytes, &target) || !find(from, from_address, size_bytes, &source))
+		return false;
+	for (uint32_t done = 0; done < size_bytes;) {
+		uint32_t left, room;
+		const uint8_t *bytes = rest_of(&source, done, size_bytes, &left);
+		uint8_t *place = rest_of(&target, done, size_bytes, &room);
+
 		if (left > room)
 			left = room;
-		if (left > size_bytes)
-			left = size_bytes;
-		copy(target, source, left);
-		to_address += left;
-		from_address += left;
-		size_bytes -= left;
+		copy(place, bytes, left);
+		done += left;
 	}
 	return true;
 }

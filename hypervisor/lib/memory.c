@@ -9,11 +9,14 @@ void *memmove(void *to, const void *from, size_t size);
 void *memset(void *to, int value, size_t size);
 int memcmp(const void *one, const void *other, size_t size);
 
+/* Words first: as fast as bytes on processors that make both fast, and much faster on the others. */
 void *memcpy(void *to, const void *from, size_t size)
 {
+	size_t words = size / 8, bytes = size % 8;
 	void *target = to;
 
-	__asm__ volatile("rep movsb" : "+D"(target), "+S"(from), "+c"(size) : : "memory");
+	__asm__ volatile("rep movsq" : "+D"(target), "+S"(from), "+c"(words) : : "memory");
+	__asm__ volatile("rep movsb" : "+D"(target), "+S"(from), "+c"(bytes) : : "memory");
 	return to;
 }
 
@@ -34,9 +37,12 @@ void *memmove(void *to, const void *from, size_t size)
 
 void *memset(void *to, int value, size_t size)
 {
+	unsigned long long word = (unsigned char)value * 0x0101010101010101ull;
+	size_t words = size / 8, bytes = size % 8;
 	void *target = to;
 
-	__asm__ volatile("rep stosb" : "+D"(target), "+c"(size) : "a"(value) : "memory");
+	__asm__ volatile("rep stosq" : "+D"(target), "+c"(words) : "a"(word) : "memory");
+	__asm__ volatile("rep stosb" : "+D"(target), "+c"(bytes) : "a"(word) : "memory");
 	return to;
 }
 

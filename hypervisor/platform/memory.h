@@ -14,7 +14,7 @@
 struct memory;
 
 /**
- * Copies @size_bytes at @address of @memory to @to.
+ * Copies @size_bytes (at most 4096, here and below) at @address of @memory to @to.
  * Returns false, and leaves @to undefined, if any byte lies outside the memory.
  */
 __attribute__((warn_unused_result)) bool memory_read(struct memory *memory, uint64_t address, void *to,
@@ -24,7 +24,7 @@ __attribute__((warn_unused_result)) bool memory_read(struct memory *memory, uint
 __attribute__((warn_unused_result)) bool memory_write(struct memory *memory, uint64_t address, const void *from,
 						      uint32_t size_bytes);
 
-/** Copies between two memories, at most 4096 bytes. Returns false, and writes nothing, if either side lies outside. */
+/** Copies between two memories. Returns false, and writes nothing, if either side lies outside. */
 __attribute__((warn_unused_result)) bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from,
 						     uint64_t from_address, uint32_t size_bytes);
 

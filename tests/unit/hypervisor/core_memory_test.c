@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The platform's accessors inside the hypervisor (guest_memory.c): what they reach of a guest and of a relay area, where
- * they stop, and that a page the guest gives up half way through ends the access.
+ * The platform's accessors inside the hypervisor (guest_memory.c): what they reach of a guest and of a relay area, and
+ * where they stop.
  */
 #include "core_fixture.h"
 
@@ -115,43 +115,17 @@ static void an_exchange_is_of_its_size_and_aligned(void **state)
 	assert_false(memory_exchange(&guest, HOLE, 8, 0, 1));
 }
 
-/* Another processor gives the page at an address up as soon as this one has looked at it. */
-static struct {
-	struct guest *guest;
-	struct guest_phys at;
-	struct phys page;
-} given_up;
-
-static void give_up(struct phys page)
-{
-	if (page.value != given_up.page.value)
-		return;
-	fake_on_page = NULL;
-	address_space_set(&given_up.guest->space, input_of_guest(given_up.at), page, 1, ACCESS_NONE);
-}
-
-static void give_up_when_seen(struct guest *guest, uint64_t at, uint64_t page)
-{
-	given_up.guest = guest;
-	given_up.at = guest_phys_at(at);
-	given_up.page = phys_at(page);
-	fake_on_page = give_up;
-}
-
-static void a_page_given_up_half_way_ends_the_access(void **state)
+static void more_than_a_page_is_refused(void **state)
 {
 	struct memory guest = guest_memory(), relay = relay_memory();
-	const uint8_t bytes[16] = { 1 };
+	static uint8_t bytes[PAGE_BYTES + 1];
 
 	(void)state;
-	give_up_when_seen(guest.guest, PAGE_BYTES, PAGE(11));
-	assert_false(memory_write(&guest, PAGE_BYTES - 8, bytes, 16));
-	assert_null(fake_on_page);
-	give_up_when_seen(guest.guest, 2 * PAGE_BYTES, PAGE(20));
-	assert_false(memory_copy(&relay, RELAY_BASE, &guest, 2 * PAGE_BYTES, 16));
-	give_up_when_seen(guest.guest, 3 * PAGE_BYTES, PAGE(21));
-	assert_false(memory_copy(&guest, 3 * PAGE_BYTES, &relay, RELAY_BASE, 16));
-	assert_null(fake_on_page);
+	assert_true(memory_read(&guest, 8, bytes, PAGE_BYTES));
+	assert_false(memory_read(&guest, 8, bytes, PAGE_BYTES + 1));
+	assert_false(memory_write(&guest, 8, bytes, PAGE_BYTES + 1));
+	assert_false(memory_copy(&guest, 8, &relay, RELAY_BASE, PAGE_BYTES + 1));
+	assert_false(memory_read(&guest, UINT64_MAX - 7, bytes, 8 + 2 * PAGE_BYTES));
 }
 
 int main(void)
@@ -161,7 +135,7 @@ int main(void)
 		TEST(a_guests_memory_ends_where_it_is_not_filled),
 		TEST(a_relay_area_has_both_ends),
 		TEST(an_exchange_is_of_its_size_and_aligned),
-		TEST(a_page_given_up_half_way_ends_the_access),
+		TEST(more_than_a_page_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("core-memory", tests, NULL, NULL);

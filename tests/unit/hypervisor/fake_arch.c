@@ -32,7 +32,6 @@ static struct cache {
 } caches[VIEWER_COUNT][TAGS];
 
 void (*fake_on_run)(struct vcpu *vcpu);
-void (*fake_on_page)(struct phys page);
 struct fake_counters fake_counters;
 bool fake_refuse_state;
 char fake_console[4096];
@@ -338,8 +337,6 @@ uint64_t arch_cycles(void)
 
 void *arch_page(struct phys page)
 {
-	if (fake_on_page)
-		fake_on_page(page);
 	return ram + page_index(page) * PAGE_BYTES;
 }
 

@@ -71,9 +71,6 @@ void fake_poke(struct phys page, uint64_t value);
 /** Called inside arch_vcpu_run() if set. */
 extern void (*fake_on_run)(struct vcpu *vcpu);
 
-/** Called by arch_page() if set: what other processors do meanwhile. */
-extern void (*fake_on_page)(struct phys page);
-
 /** Counters of what the core asked for. */
 struct fake_counters {
 	uint64_t flushes;
