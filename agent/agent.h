@@ -38,6 +38,12 @@ struct agent_running {
 	bool stopping;
 };
 
+/** What became of a guest's starts in this agent's life. */
+struct agent_start {
+	char name[AGENT_NAME_MAX];
+	unsigned int left; /* tries to start it by itself */
+};
+
 /** How far a restore is. */
 struct agent_progress {
 	char guest[AGENT_NAME_MAX];
@@ -68,7 +74,7 @@ struct agent {
 	struct policy_effective effective;
 
 	struct agent_running running[AGENT_GUESTS_MAX];
-	char started[AGENT_GUESTS_MAX][AGENT_NAME_MAX]; /* guests not to be started by themselves again */
+	struct agent_start starts[AGENT_GUESTS_MAX]; /* who was started, or is not tried again */
 	bool autostart_due; /* the listening thread looks what policy wants started */
 	struct agent_progress progress;
 	struct arrival *arrivals[AGENT_GUESTS_MAX]; /* releases on their way (arrival.h) */

@@ -19,7 +19,6 @@
 #include "agent_guest.h"
 #include "agent_keys.h"
 #include "agent_log.h"
-#include "disk_reader.h"
 #include "disk_transfer.h"
 #include "durable_file.h"
 #include "file_restore.h"
@@ -122,24 +121,6 @@ static int note_backup(struct agent *agent, struct agent_disk_row *row, uint64_t
 		   : agent_fail(agent, -EIO, "%s", agent_database_error(agent->database));
 }
 
-/** Freezes the disk and makes a version of it. From here on the changes are counted from that. */
-static int publish_once(struct agent *agent, const char *guest, const unsigned char key[32],
-			struct user_disk *disk, char version[65], const char **label)
-{
-	struct disk_reader reader;
-	int result = disk_reader_open(agent, guest, key, &reader), closed;
-
-	if (result != 0)
-		return result;
-	*label = reader.label;
-	result = user_disk_publish(agent, disk, &reader, agent_now(agent), version);
-	closed = disk_reader_close(&reader, result == 0 ? version : NULL);
-	if (result == 0 && closed != 0)
-		agent_fail(agent, closed, "%s: its disk went away under the backup: %s", guest,
-			   strerror(-closed));
-	return result ? result : closed;
-}
-
 static int publish(struct agent *agent, const struct agent_disk_row *row, char version[65],
 		   const char **label, struct user_disk *disk)
 {
@@ -149,10 +130,7 @@ static int publish(struct agent *agent, const struct agent_disk_row *row, char v
 	if (result == 0)
 		result = user_disk_open(agent, row->guest, key, disk);
 	if (result == 0) {
-		result = publish_once(agent, row->guest, key, disk, version, label);
-		/* Its guest was started meanwhile, and goes first: then from the running one. */
-		if (result == -ECANCELED && !agent->stopping)
-			result = publish_once(agent, row->guest, key, disk, version, label);
+		result = user_disk_back_up(agent, disk, row->guest, "user", key, version, label);
 		if (result != 0)
 			user_disk_close(disk);
 	}
@@ -353,7 +331,7 @@ static int bring(struct agent *agent, const struct agent_disk_row *row, uint64_t
 {
 	unsigned char key[32];
 	struct user_disk_target target = {
-	    .file = -1, .folder = folder, .layer = "restored", .key = key};
+	    .file = -1, .folder = folder, .layer = "restored", .label = "user", .key = key};
 	struct user_disk disk;
 	char *envelope = NULL;
 	int result = release_key(agent, row, key);

@@ -5,6 +5,7 @@
  * import leaves nothing.
  */
 #include "agent_personal.h"
+#include "agent_personal_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,17 +32,7 @@
 static const char *const key_names[] = {"system", "user", "identity"};
 #define KEY_COUNT (sizeof(key_names) / sizeof(key_names[0]))
 
-struct personal {
-	struct agent *agent;
-	const char *guest;
-	const char *phrase;
-	int file;
-	char directory[AGENT_PATH_MAX]; /* where it lies */
-	char aside[AGENT_PATH_MAX];	/* where it is put together */
-	char *error;
-};
-
-static int complain(struct personal *personal, int result, const char *text)
+int personal_complain(struct personal *personal, int result, const char *text)
 {
 	snprintf(personal->error, AGENT_ERROR_MAX, "%s: %s", personal->guest, text);
 	return result;
@@ -64,7 +55,7 @@ static const struct {
 #define PART_COUNT (sizeof(parts) / sizeof(parts[0]))
 
 /** Removes a guest's folder; maps first, so that a crash leaves no disk. */
-static void remove_directory(const char *path)
+void personal_remove_directory(const char *path)
 {
 	char folder[AGENT_PATH_MAX];
 
@@ -86,43 +77,43 @@ static int seal_key(struct personal *personal, const char *name, const unsigned 
 	result = agent_keys_seal(personal->agent->config.keyd, full, key ? &source : NULL, NULL,
 				 &blob, error);
 	if (result != 0)
-		return complain(personal, result, error);
+		return personal_complain(personal, result, error);
 	result = agent_database_key_put(personal->agent->database, full, &blob);
 	return result == 0
 		   ? 0
-		   : complain(personal, result, agent_database_error(personal->agent->database));
+		   : personal_complain(personal, result, agent_database_error(personal->agent->database));
 }
 
-static int must_not_exist(struct personal *personal)
+int personal_must_not_exist(struct personal *personal)
 {
 	struct agent_guest_row row;
 
 	if (agent_database_guest_get(personal->agent->database, personal->guest, &row) == 0)
-		return complain(personal, -EEXIST,
+		return personal_complain(personal, -EEXIST,
 				"there is such a guest already; choose another name");
-	remove_directory(personal->aside);
+	personal_remove_directory(personal->aside);
 	return durable_file_make_directory(personal->aside, 0700);
 }
 
 /** What lies aside becomes the guest. */
-static int take_place(struct personal *personal)
+int personal_take_place(struct personal *personal)
 {
 	struct agent_guest_row row = {.assigned = true};
 	int result;
 
-	remove_directory(personal->directory);
+	personal_remove_directory(personal->directory);
 	if (rename(personal->aside, personal->directory) != 0 ||
 	    durable_file_sync_directory(personal->directory) != 0)
-		return complain(personal, -errno, strerror(errno));
+		return personal_complain(personal, -errno, strerror(errno));
 	snprintf(row.name, sizeof(row.name), "%s", personal->guest);
 	result = agent_database_guest_put(personal->agent->database, &row);
 	return result == 0
 		   ? 0
-		   : complain(personal, result, agent_database_error(personal->agent->database));
+		   : personal_complain(personal, result, agent_database_error(personal->agent->database));
 }
 
 /** One of the guest's keys, out of the vault. */
-static int take_key(struct personal *personal, const char *name, unsigned char key[32])
+int personal_take_key(struct personal *personal, const char *name, unsigned char key[32])
 {
 	char full[2 * AGENT_NAME_MAX], error[256] = "its key is missing";
 	struct agent_blob blob;
@@ -133,7 +124,7 @@ static int take_key(struct personal *personal, const char *name, unsigned char k
 	if (result == 0)
 		result = agent_keys_release(personal->agent->config.keyd, full, &blob, false, key,
 					    error);
-	return result == 0 ? 0 : complain(personal, result, error);
+	return result == 0 ? 0 : personal_complain(personal, result, error);
 }
 
 /** Copies what a file holds into a disk; what it does not hold stays zero. */
@@ -182,16 +173,16 @@ static int fill_system(struct personal *personal, const unsigned char key[32])
 	int result = fstat(personal->file, &status) != 0 ? -errno : 0, closed;
 
 	if (result == 0 && (!S_ISREG(status.st_mode) || status.st_size == 0))
-		return complain(personal, -EINVAL, "the disk to start from is no file with content");
+		return personal_complain(personal, -EINVAL, "the disk to start from is no file with content");
 	options.layer_bytes = (uint64_t)status.st_size;
 	if (result == 0)
 		result = served_open(&options, &served, &problem);
 	if (result != 0)
-		return complain(personal, result, problem.line[0] ? problem.line : strerror(-result));
+		return personal_complain(personal, result, problem.line[0] ? problem.line : strerror(-result));
 	result = copy_sparse(personal->file, status.st_size, served_disk(served));
 	closed = served_close(served, &problem);
 	result = result ? result : closed;
-	return result == 0 ? 0 : complain(personal, result, strerror(-result));
+	return result == 0 ? 0 : personal_complain(personal, result, strerror(-result));
 }
 
 static int create(struct personal *personal, json_t **answer)
@@ -200,20 +191,20 @@ static int create(struct personal *personal, json_t **answer)
 	int result;
 
 	if (personal->file < 0)
-		return complain(personal, -EINVAL, "give the disk to start from (--disk FILE)");
-	result = must_not_exist(personal);
+		return personal_complain(personal, -EINVAL, "give the disk to start from (--disk FILE)");
+	result = personal_must_not_exist(personal);
 	for (size_t i = 0; result == 0 && i < KEY_COUNT; i++)
 		result = seal_key(personal, key_names[i], NULL);
 	if (result == 0)
-		result = take_key(personal, "system", key);
+		result = personal_take_key(personal, "system", key);
 	if (result == 0)
 		result = fill_system(personal, key);
 	sodium_memzero(key, sizeof(key));
 	if (result == 0)
-		result = take_place(personal);
+		result = personal_take_place(personal);
 	if (result != 0) {
 		agent_database_key_delete(personal->agent->database, personal->guest);
-		remove_directory(personal->aside);
+		personal_remove_directory(personal->aside);
 	}
 	return result;
 }
@@ -224,20 +215,20 @@ static int must_be_stopped(struct personal *personal)
 	bool runs;
 
 	if (agent_database_guest_get(personal->agent->database, personal->guest, &row) != 0)
-		return complain(personal, -ENOENT,
+		return personal_complain(personal, -ENOENT,
 				"there is no such guest; see bulkhead guest list");
 	pthread_mutex_lock(&personal->agent->lock);
 	runs = agent_guest_running(personal->agent, personal->guest) != NULL;
 	pthread_mutex_unlock(&personal->agent->lock);
-	return runs ? complain(personal, -EBUSY, "it runs; stop it first") : 0;
+	return runs ? personal_complain(personal, -EBUSY, "it runs; stop it first") : 0;
 }
 
 /** The guest's keys in plain, for the encrypted file only. */
-static int gather_keys(struct personal *personal, json_t *keys)
+int personal_gather_keys(struct personal *personal, json_t *keys)
 {
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		unsigned char key[32];
-		int result = take_key(personal, key_names[i], key);
+		int result = personal_take_key(personal, key_names[i], key);
 
 		if (result != 0)
 			return result;
@@ -269,9 +260,9 @@ static int open_files(struct personal *personal, struct portable_file files[PORT
 		if (files[*count].file >= 0)
 			(*count)++;
 		else if (errno != ENOENT)
-			return complain(personal, -errno, strerror(errno));
+			return personal_complain(personal, -errno, strerror(errno));
 	}
-	return *count > 0 ? 0 : complain(personal, -ENOENT, "it has no disk");
+	return *count > 0 ? 0 : personal_complain(personal, -ENOENT, "it has no disk");
 }
 
 static int export_guest(struct personal *personal, json_t **answer)
@@ -282,10 +273,10 @@ static int export_guest(struct personal *personal, json_t **answer)
 	       *description = json_pack("{s:s, s:o}", "guest", personal->guest, "keys", keys);
 	size_t count = 0;
 	int result = personal->file >= 0 ? must_be_stopped(personal)
-					 : complain(personal, -EINVAL, "say where to write it");
+					 : personal_complain(personal, -EINVAL, "say where to write it");
 
 	if (result == 0)
-		result = gather_keys(personal, keys);
+		result = personal_gather_keys(personal, keys);
 	if (result == 0)
 		result = open_files(personal, files, &count);
 	if (result == 0) {
@@ -293,7 +284,7 @@ static int export_guest(struct personal *personal, json_t **answer)
 		result = portable_write(personal->file, personal->phrase ? personal->phrase : made,
 					KEY_COPY_COST_PERSON, description, files, count, NULL);
 		if (result != 0)
-			complain(personal, result,
+			personal_complain(personal, result,
 				 result == -EINVAL || result == -EBADMSG
 				     ? "this is no recovery phrase; give none and one is made"
 				     : strerror(-result));
@@ -330,7 +321,7 @@ static int create_aside(void *context, const char *name)
 	return -EBADMSG;
 }
 
-static int import_keys(struct personal *personal, const json_t *description)
+int personal_import_keys(struct personal *personal, const json_t *description)
 {
 	const json_t *keys = json_object_get(description, "keys");
 	int result = 0;
@@ -339,7 +330,7 @@ static int import_keys(struct personal *personal, const json_t *description)
 		unsigned char key[32];
 
 		if (strict_json_bytes(keys, key_names[i], key, sizeof(key)) != 0)
-			return complain(personal, -EBADMSG, "the file does not hold its keys");
+			return personal_complain(personal, -EBADMSG, "the file does not hold its keys");
 		result = seal_key(personal, key_names[i], key);
 		sodium_memzero(key, sizeof(key));
 	}
@@ -352,26 +343,26 @@ static int import_guest(struct personal *personal, json_t **answer)
 	int result;
 
 	if (personal->file < 0 || !personal->phrase)
-		return complain(personal, -EINVAL,
+		return personal_complain(personal, -EINVAL,
 				"an import needs the file and its recovery phrase");
-	result = must_not_exist(personal);
+	result = personal_must_not_exist(personal);
 	if (result == 0) {
 		result = portable_read(personal->file, personal->phrase, &description, create_aside,
 				       personal, NULL);
 		if (result == -EKEYREJECTED)
-			complain(personal, result, "this phrase does not open this file");
+			personal_complain(personal, result, "this phrase does not open this file");
 		else if (result == -EBADMSG)
-			complain(personal, result,
+			personal_complain(personal, result,
 				 "the file is damaged, cut short, or the phrase has a wrong word");
 		else if (result != 0)
-			complain(personal, result, strerror(-result));
+			personal_complain(personal, result, strerror(-result));
 	}
 	if (result == 0)
-		result = import_keys(personal, description);
+		result = personal_import_keys(personal, description);
 	if (result == 0)
-		result = take_place(personal);
+		result = personal_take_place(personal);
 	if (result != 0)
-		remove_directory(personal->aside);
+		personal_remove_directory(personal->aside);
 	json_decref(description);
 	return result;
 }
@@ -384,7 +375,7 @@ static int remove_guest(struct personal *personal, json_t **answer)
 		return result;
 	agent_database_key_delete(personal->agent->database, personal->guest);
 	agent_database_guest_delete(personal->agent->database, personal->guest);
-	remove_directory(personal->directory);
+	personal_remove_directory(personal->directory);
 	return 0;
 }
 
@@ -394,6 +385,8 @@ static const struct {
 } actions[] = {{"create", create},
 	       {"export", export_guest},
 	       {"import", import_guest},
+	       {"backup", personal_back_up},
+	       {"bring-back", personal_bring_back},
 	       {"remove", remove_guest}};
 
 int agent_personal_serve(struct agent *agent, const json_t *body, int file, json_t **answer,
@@ -403,6 +396,7 @@ int agent_personal_serve(struct agent *agent, const json_t *body, int file, json
 	struct personal personal = {.agent = agent,
 				    .guest = json_string_value(json_object_get(body, "guest")),
 				    .phrase = json_string_value(json_object_get(body, "phrase")),
+				    .folder = json_string_value(json_object_get(body, "folder")),
 				    .file = file,
 				    .error = error};
 	char name[2 * AGENT_NAME_MAX];
@@ -413,7 +407,7 @@ int agent_personal_serve(struct agent *agent, const json_t *body, int file, json
 		return -EINVAL;
 	}
 	if (!agent->config.personal)
-		return complain(
+		return personal_complain(
 		    &personal, -EPERM,
 		    "the company's guests are not exported or imported; this is its agent");
 	snprintf(name, sizeof(name), "guests/%s", personal.guest);
@@ -423,5 +417,5 @@ int agent_personal_serve(struct agent *agent, const json_t *body, int file, json
 	for (size_t i = 0; action && i < sizeof(actions) / sizeof(actions[0]); i++)
 		if (strcmp(actions[i].name, action) == 0)
 			return actions[i].serve(&personal, answer);
-	return complain(&personal, -ENOSYS, "this agent knows no such request");
+	return personal_complain(&personal, -ENOSYS, "this agent knows no such request");
 }

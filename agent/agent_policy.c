@@ -7,10 +7,12 @@
 
 #include "agent_disks.h"
 #include "agent_guest.h"
+#include "agent_keys.h"
 #include "agent_log.h"
 
 #define MIB		(1ull << 20)
 #define GIB		(1ull << 30)
+#define START_TRIES	3
 #define USER_DISK_BYTES (64 * GIB) /* sparse: what is not written takes no space */
 
 uint64_t agent_policy_quota(const struct agent *agent)
@@ -82,57 +84,77 @@ int agent_policy_network(const struct agent *agent, const char *guest, const cha
 	return 0;
 }
 
-static char *started_place(struct agent *agent, const char *guest)
+/** The guest's place; made with all tries left. NULL: there is no room. */
+static struct agent_start *start_of(struct agent *agent, const char *guest)
 {
-	char *empty = NULL;
+	struct agent_start *empty = NULL;
 
 	for (int i = 0; i < AGENT_GUESTS_MAX; i++) {
-		if (strcmp(agent->started[i], guest) == 0)
-			return agent->started[i];
-		if (!agent->started[i][0])
-			empty = agent->started[i];
+		if (strcmp(agent->starts[i].name, guest) == 0)
+			return &agent->starts[i];
+		if (!agent->starts[i].name[0])
+			empty = &agent->starts[i];
+	}
+	if (empty) {
+		snprintf(empty->name, sizeof(empty->name), "%s", guest);
+		empty->left = START_TRIES;
 	}
 	return empty;
 }
 
 void agent_policy_note_start(struct agent *agent, const char *guest)
 {
-	char *place = started_place(agent, guest);
+	struct agent_start *start = start_of(agent, guest);
 
-	if (place)
-		snprintf(place, AGENT_NAME_MAX, "%s", guest);
+	if (start)
+		start->left = 0;
 }
 
 void agent_policy_start_again(struct agent *agent, const char *guest)
 {
-	char *place = started_place(agent, guest);
+	struct agent_start *start = start_of(agent, guest);
 
-	if (place)
-		place[0] = '\0';
+	if (start)
+		start->left = START_TRIES;
 }
 
 static int start_one(void *context, const struct agent_guest_row *row)
 {
 	struct agent *agent = context;
-	const char *place = started_place(agent, row->name);
+	struct agent_start *start = start_of(agent, row->name);
 	char error[AGENT_ERROR_MAX] = "";
 
-	if (!row->assigned || (row->current == 0 && row->wanted == 0) || !place || place[0] ||
+	if (!row->assigned || (row->current == 0 && row->wanted == 0) || !start || start->left == 0 ||
 	    agent_guest_running(agent, row->name))
 		return 0;
 	/* Not here yet: its arrival asks again. */
 	if (!agent_disks_ready(agent, row->name, row->current, NULL) &&
 	    !agent_disks_ready(agent, row->name, row->wanted, NULL))
 		return 0;
+	/* A start that fails late has been charged to the lease all the same. */
+	start->left--;
 	if (agent_guest_start(agent, row->name, error) != 0)
-		agent_log(AGENT_WARNING, "autostart.failed", "s:s, s:s", "guest", row->name, "reason",
-			  error);
+		agent_log(AGENT_WARNING, "autostart.failed", "s:s, s:s, s:i", "guest", row->name,
+			  "reason", error, "tries_left", (int)start->left);
 	return 0;
+}
+
+/** While the vault is locked nothing is tried. */
+static bool may_run(const struct agent *agent)
+{
+	json_t *vault = NULL;
+	char error[256];
+	bool may = agent_keys_state(agent->config.keyd, &vault, error) == 0 &&
+		   json_is_true(json_object_get(vault, "may_run"));
+
+	json_decref(vault);
+	return may;
 }
 
 void agent_policy_autostart(struct agent *agent)
 {
 	agent->autostart_due = false;
-	if (!agent->config.personal && agent->effective.values[POLICY_AUTOSTART].number)
+	if (!agent->config.personal && agent->effective.values[POLICY_AUTOSTART].number &&
+	    may_run(agent))
 		agent_database_guests(agent->database, start_one, agent);
 }

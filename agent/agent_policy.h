@@ -31,8 +31,9 @@ int agent_policy_network(const struct agent *agent, const char *guest, const cha
 			 char error[AGENT_ERROR_MAX]);
 
 /**
- * Starts what policy wants started by itself: each guest once in the agent's life, when it can. The
- * listening thread's alone, with agent->lock held.
+ * Starts what policy wants started by itself: each guest once in the agent's life, when it can; what
+ * fails is tried three times, since each may cost the lease a start. The listening thread's alone, with
+ * agent->lock held.
  */
 void agent_policy_autostart(struct agent *agent);
 

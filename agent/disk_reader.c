@@ -1,4 +1,4 @@
-/* A user disk at one moment: see disk_reader.h. */
+/* A disk at one moment: see disk_reader.h. */
 #include "disk_reader.h"
 
 #include <errno.h>
@@ -14,12 +14,14 @@
 #include "durable_file.h"
 #include "guest_agent.h"
 
-static int user_folder(const struct agent *agent, const char *guest, char path[AGENT_PATH_MAX])
+static int layer_folder(const struct disk_reader *reader, char path[AGENT_PATH_MAX])
 {
 	char state[AGENT_PATH_MAX];
 
-	agent_disks_state(agent, guest, state);
-	return snprintf(path, AGENT_PATH_MAX, "%s/user", state) < AGENT_PATH_MAX ? 0 : -ENAMETOOLONG;
+	agent_disks_state(reader->agent, reader->guest, state);
+	return snprintf(path, AGENT_PATH_MAX, "%s/%s", state, reader->layer) < AGENT_PATH_MAX
+		   ? 0
+		   : -ENAMETOOLONG;
 }
 
 int disk_reader_set_base(const char *folder, const char *version)
@@ -35,7 +37,7 @@ static int read_base(struct disk_reader *reader)
 	char folder[AGENT_PATH_MAX], path[AGENT_PATH_MAX + 8];
 	unsigned char *text;
 	size_t size;
-	int result = user_folder(reader->agent, reader->guest, folder);
+	int result = layer_folder(reader, folder);
 
 	snprintf(path, sizeof(path), "%s/base", folder);
 	if (result == 0)
@@ -68,7 +70,7 @@ static int begin_running(struct disk_reader *reader, const char *directory)
 	char control[AGENT_PATH_MAX + 16], helper[AGENT_PATH_MAX + 16];
 	int frozen, result;
 
-	snprintf(control, sizeof(control), "%s/user.control", directory);
+	snprintf(control, sizeof(control), "%s/%s.control", directory, reader->layer);
 	snprintf(helper, sizeof(helper), "%s/guest-agent", directory);
 	frozen = guest_agent_freeze(helper);
 	if (frozen < 0) {
@@ -88,7 +90,7 @@ static int begin_resting(struct disk_reader *reader, const unsigned char key[32]
 	char state[AGENT_PATH_MAX], control[AGENT_PATH_MAX];
 	struct problem problem = {.line = ""};
 	struct served_options options = {
-	    .state = state, .key = key, .layer = "user", .control = control, .stop_fd = -1};
+	    .state = state, .key = key, .layer = reader->layer, .control = control, .stop_fd = -1};
 	int result;
 
 	agent_disks_state(reader->agent, reader->guest, state);
@@ -117,8 +119,8 @@ static void stop_resting(struct disk_reader *reader)
 	pthread_mutex_unlock(&agent->lock);
 }
 
-int disk_reader_open(struct agent *agent, const char *guest, const unsigned char key[32],
-		     struct disk_reader *reader)
+int disk_reader_open(struct agent *agent, const char *guest, const char *layer,
+		     const unsigned char key[32], struct disk_reader *reader)
 {
 	char directory[AGENT_PATH_MAX] = "";
 	struct agent_running *running;
@@ -126,6 +128,7 @@ int disk_reader_open(struct agent *agent, const char *guest, const unsigned char
 
 	memset(reader, 0, sizeof(*reader));
 	reader->agent = agent;
+	reader->layer = layer;
 	reader->connection = -1;
 	reader->label = "frozen";
 	snprintf(reader->guest, sizeof(reader->guest), "%s", guest);
@@ -238,7 +241,7 @@ int disk_reader_close(struct disk_reader *reader, const char *version)
 	int result = 0;
 
 	if (version) {
-		result = user_folder(reader->agent, reader->guest, folder);
+		result = layer_folder(reader, folder);
 		if (result == 0)
 			result = disk_reader_set_base(folder, version);
 		if (result == 0)

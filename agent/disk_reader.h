@@ -1,5 +1,6 @@
 /**
- * A user disk at one moment, read while its guest goes on. The disk's own server (or, while no
+ * A disk of one layer at one moment, read while its guest goes on: a user disk, or the system disk of
+ * a guest of one's own. The disk's own server (or, while no
  * guest runs, this process) freezes the layer and says what changed since the last backup; a
  * running guest's file systems stand still only for that moment.
  *
@@ -16,6 +17,7 @@
 struct disk_reader {
 	struct agent *agent;
 	char guest[AGENT_NAME_MAX];
+	const char *layer; /* "user" or "system" */
 	struct served *resting; /* opened here; NULL: the guest's server has it */
 	int connection;
 	uint64_t blocks;
@@ -25,11 +27,11 @@ struct disk_reader {
 };
 
 /**
- * Freezes the guest's user disk. `key` is the disk's. Returns 0 or negative errno with
+ * Freezes a disk of the guest; `layer` is literal. `key` is the disk's. Returns 0 or negative errno with
  * agent->error; end with disk_reader_close().
  */
-int disk_reader_open(struct agent *agent, const char *guest, const unsigned char key[32],
-		     struct disk_reader *reader);
+int disk_reader_open(struct agent *agent, const char *guest, const char *layer,
+		     const unsigned char key[32], struct disk_reader *reader);
 
 /** What changed since `base`; the caller frees. Never NULL on success. */
 int disk_reader_changes(struct disk_reader *reader, struct block_range **ranges, size_t *count);

@@ -24,18 +24,25 @@ static void make_signer(const unsigned char key[32], struct signing_key *signer)
 int user_disk_open(struct agent *agent, const char *guest, const unsigned char key[32],
 		   struct user_disk *disk)
 {
-	struct problem problem = {.line = ""};
 	char path[AGENT_PATH_MAX], part[AGENT_NAME_MAX + 32];
+
+	snprintf(part, sizeof(part), "guests/%s/backup", guest);
+	agent_path(agent, part, path);
+	return user_disk_open_at(agent, path, true, key, disk);
+}
+
+int user_disk_open_at(struct agent *agent, const char *folder, bool make,
+		      const unsigned char key[32], struct user_disk *disk)
+{
+	struct problem problem = {.line = ""};
 	int result;
 
 	memset(disk, 0, sizeof(*disk));
-	snprintf(part, sizeof(part), "guests/%s/backup", guest);
-	agent_path(agent, part, path);
-	result = durable_file_make_directory(path, 0700);
+	result = make ? durable_file_make_directory(folder, 0700) : 0;
 	if (result == 0)
 		result = domain_open(key, &disk->domain);
 	if (result == 0)
-		result = store_open(path, true, &disk->store, &problem);
+		result = store_open(folder, make, &disk->store, &problem);
 	make_signer(key, &disk->signer);
 	if (result != 0) {
 		user_disk_close(disk);
@@ -107,4 +114,34 @@ int user_disk_publish(struct agent *agent, struct user_disk *disk, struct disk_r
 		  (json_int_t)published.stored_bytes, "changed_runs",
 		  (json_int_t)options.change_count);
 	return 0;
+}
+
+/** Freezes the disk and makes a version of it. From here on the changes are counted from that. */
+static int back_up_once(struct agent *agent, struct user_disk *disk, const char *guest,
+			const char *layer, const unsigned char key[32], char version[65],
+			const char **label)
+{
+	struct disk_reader reader;
+	int result = disk_reader_open(agent, guest, layer, key, &reader), closed;
+
+	if (result != 0)
+		return result;
+	*label = reader.label;
+	result = user_disk_publish(agent, disk, &reader, agent_now(agent), version);
+	closed = disk_reader_close(&reader, result == 0 ? version : NULL);
+	if (result == 0 && closed != 0)
+		agent_fail(agent, closed, "%s: its disk went away under the backup: %s", guest,
+			   strerror(-closed));
+	return result ? result : closed;
+}
+
+int user_disk_back_up(struct agent *agent, struct user_disk *disk, const char *guest,
+		      const char *layer, const unsigned char key[32], char version[65],
+		      const char **label)
+{
+	int result = back_up_once(agent, disk, guest, layer, key, version, label);
+
+	if (result == -ECANCELED && !agent->stopping)
+		result = back_up_once(agent, disk, guest, layer, key, version, label);
+	return result;
 }

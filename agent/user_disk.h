@@ -16,10 +16,14 @@ struct user_disk {
 	struct signing_key signer;
 };
 
-/** Opens (or makes) the store of a guest's user disk under its key. Returns 0 or negative errno
- * with agent->error. */
+/** Opens (or makes) the store of a guest's user disk on this PC under its key. Returns 0 or negative
+ * errno with agent->error. */
 int user_disk_open(struct agent *agent, const char *guest, const unsigned char key[32],
 		   struct user_disk *disk);
+
+/** The same of any folder; `make`: if there is none. */
+int user_disk_open_at(struct agent *agent, const char *folder, bool make,
+		      const unsigned char key[32], struct user_disk *disk);
 
 /** Closes it and forgets the secrets. */
 void user_disk_close(struct user_disk *disk);
@@ -31,6 +35,15 @@ void user_disk_close(struct user_disk *disk);
  */
 int user_disk_publish(struct agent *agent, struct user_disk *disk, struct disk_reader *reader,
 		      int64_t now, char version[65]);
+
+/**
+ * A whole backup into the store: freezes, makes a version, counts the changes from it. A guest that is
+ * started meanwhile goes first; then its running disk is read. `label` gets disk_reader.h's. Returns 0
+ * or negative errno with agent->error.
+ */
+int user_disk_back_up(struct agent *agent, struct user_disk *disk, const char *guest,
+		      const char *layer, const unsigned char key[32], char version[65],
+		      const char **label);
 
 /** 0 if this disk's key signed the envelope; for fetching. */
 int user_disk_verify(void *context, const struct dsse_envelope *envelope);

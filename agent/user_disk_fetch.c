@@ -68,13 +68,13 @@ static int settle_layer(struct layer *layer, struct problem *problem)
 	return result ? result : layer_backup_end(layer, true);
 }
 
-static int fill_layer(struct agent *agent, struct user_disk *disk, const uint8_t *id,
-		      const struct user_disk_target *target, struct problem *problem)
+int user_disk_fill(struct agent *agent, struct user_disk *disk, const uint8_t id[VERSION_ID_BYTES],
+		   const struct user_disk_target *target, struct problem *problem)
 {
 	struct served_options options = {.state = target->folder,
 					 .key = target->key,
 					 .layer = target->layer,
-					 .layer_label = "user",
+					 .layer_label = target->label,
 					 .stop_fd = -1};
 	char path[AGENT_PATH_MAX + 80], version[2 * VERSION_ID_BYTES + 1];
 	struct served *served = NULL;
@@ -132,7 +132,7 @@ static int run(struct agent *agent, struct user_disk *disk, struct pack_source *
 		return result;
 	return target->file >= 0 ? expand_version(disk->store, &disk->domain, id, target->file,
 						  &expanding, &expanded, problem)
-				 : fill_layer(agent, disk, id, target, problem);
+				 : user_disk_fill(agent, disk, id, target, problem);
 }
 
 int user_disk_fetch(struct agent *agent, struct user_disk *disk, const char *name,

@@ -9,8 +9,13 @@ struct user_disk_target {
 	int file;	    /* a plain copy, or -1 */
 	const char *folder; /* a layer: the guest's state folder */
 	const char *layer;  /* and its folder there, which must not exist */
+	const char *label;  /* what its key is made from: the layer's name at last */
 	const unsigned char *key;
 };
+
+/** Writes a version that is here whole into a layer. Returns 0 or negative errno with the problem. */
+int user_disk_fill(struct agent *agent, struct user_disk *disk, const uint8_t id[VERSION_ID_BYTES],
+		   const struct user_disk_target *target, struct problem *problem);
 
 /**
  * Takes a backup's signed manifest (believed only if this disk's key signed it), fetches the frames

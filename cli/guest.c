@@ -276,31 +276,94 @@ static int run_export(const struct cli_context *context)
 	return status;
 }
 
-static int run_import(const struct cli_context *context)
+/** The phrase, from standard input; the caller frees and overwrites it. NULL after saying why. */
+static char *read_phrase(const struct cli_context *context)
 {
-	const char *path = cli_argument(context, 1);
-	int file = open(path, O_RDONLY | O_CLOEXEC), status;
-	json_t *request, *result;
 	char *phrase = NULL;
 	size_t capacity = 0;
 
-	if (file < 0)
-		return cli_fail(context, "%s: %s", path, strerror(errno));
 	if (isatty(STDIN_FILENO))
 		fputs("Recovery phrase: ", stderr);
-	if (getline(&phrase, &capacity, stdin) < 0) {
-		close(file);
-		free(phrase);
-		return cli_usage(
-		    context, "the recovery phrase is read from standard input, and there was none");
+	if (getline(&phrase, &capacity, stdin) >= 0)
+		return phrase;
+	free(phrase);
+	cli_usage(context, "the recovery phrase is read from standard input, and there was none");
+	return NULL;
+}
+
+/** Sends a request that opens something with a phrase. Takes `request` over. */
+static int with_phrase(const struct cli_context *context, json_t *request, int file)
+{
+	char *phrase = read_phrase(context);
+	json_t *result;
+	int status;
+
+	if (!phrase) {
+		json_decref(request);
+		return CLI_USAGE;
 	}
-	request = personal(context, "import");
 	json_object_set_new(request, "phrase", json_string(phrase));
 	status = call(context, request, file, &result);
 	explicit_bzero(phrase, strlen(phrase));
 	free(phrase);
-	close(file);
 	json_decref(result);
+	return status;
+}
+
+static int run_import(const struct cli_context *context)
+{
+	const char *path = cli_argument(context, 1);
+	int file = open(path, O_RDONLY | O_CLOEXEC), status;
+
+	if (file < 0)
+		return cli_fail(context, "%s: %s", path, strerror(errno));
+	status = with_phrase(context, personal(context, "import"), file);
+	close(file);
+	return status;
+}
+
+/** A request about the folder that the second argument names; NULL after saying what is wrong. */
+static json_t *about_folder(const struct cli_context *context, const char *action)
+{
+	char *folder = realpath(cli_argument(context, 1), NULL);
+	json_t *request;
+
+	if (!folder) {
+		cli_fail(context, "%s: %s", cli_argument(context, 1), strerror(errno));
+		return NULL;
+	}
+	request = personal(context, action);
+	json_object_set_new(request, "folder", json_string(folder));
+	free(folder);
+	return request;
+}
+
+static int run_own_backup(const struct cli_context *context)
+{
+	json_t *request = about_folder(context, "backup"), *result;
+	const char *phrase;
+	int status = request ? call(context, request, -1, &result) : CLI_FAILED;
+
+	if (status != CLI_OK)
+		return status;
+	phrase = json_string_value(json_object_get(result, "phrase"));
+	if (phrase)
+		printf("The backups in %s open with these nine words only; write them down and keep them "
+		       "elsewhere:\n\n  %s\n\n",
+		       cli_argument(context, 1), phrase);
+	printf("%s: backed up (%s).\n", cli_argument(context, 0),
+	       json_string_value(json_object_get(result, "label")) ?: "");
+	json_decref(result);
+	return CLI_OK;
+}
+
+static int run_bring_back(const struct cli_context *context)
+{
+	json_t *request = about_folder(context, "bring-back");
+	int status = request ? with_phrase(context, request, -1) : CLI_FAILED;
+
+	if (status == CLI_OK)
+		printf("%s: brought back.\n", cli_argument(context, 0));
 	return status;
 }
 
@@ -363,6 +426,15 @@ const struct cli_command guest_commands[] = {
     {"guest import", "GUEST FILE", "take a guest of your own out of such a file",
      "The nine words are read from standard input. Nothing is there before all of it is.", NULL,
      link_options, 2, 2, run_import},
+    {"guest backup", "GUEST FOLDER", "back a guest of your own up to a disk of your own",
+     "FOLDER lies on that disk; the user that runs your own agent must be able to write there. While "
+     "the guest runs it goes on. Only what changed is read and only what is new is written, "
+     "encrypted. The first backup prints nine words that open all of them.",
+     "bulkhead guest backup personal /media/my-disk --personal", link_options, 2, 2, run_own_backup},
+    {"guest bring-back", "GUEST FOLDER", "make a guest of your own again from its newest backup",
+     "On this PC or another; the nine words are read from standard input. A guest of that name must "
+     "not be here.",
+     NULL, link_options, 2, 2, run_bring_back},
     {"guest remove", "GUEST", "remove a guest of your own for good", NULL, NULL, remove_options, 1,
      1, run_remove},
     {0},

@@ -284,6 +284,56 @@ def own_guest_moves_to_another_pc_in_one_encrypted_file(directory, keep):
     assert second.read("personal", 3 << 20, len(content), "system") == content
 
 
+def own_guest_is_backed_up_to_a_disk_of_its_owner(directory, keep):
+    first, second = PC(directory, "first", personal=True), PC(directory, "second", personal=True)
+    keep(first)
+    keep(second)
+    raw, disk = os.path.join(directory, "disk.raw"), os.path.join(directory, "my-disk")
+    marker = b"MARKER-" + os.urandom(16).hex().encode()
+    with open(raw, "wb") as file:
+        file.truncate(32 << 20)
+        file.seek(3 << 20)
+        file.write(marker + os.urandom(4 << 20))
+    os.mkdir(disk)
+    first.command("guest", "create", "personal", "--disk", raw)
+    text = first.command("guest", "backup", "personal", disk)
+    phrase = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", text, re.M).group(1)
+
+    def size():
+        return sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(disk) for name in names)
+    before = size()
+    # While it runs, after a day's work: only what is new is written, and no new words are made.
+    first.start("personal")
+    first.write("personal", [(5 << 20, b"a letter" * 512)])
+    text = first.command("guest", "backup", "personal", disk)
+    assert "words" not in text and "backed up (" in text, text
+    print(f"# {size() - before:,} bytes more for one letter, after {before:,}")
+    assert size() - before < 600000
+    for place, _, names in os.walk(disk):
+        for name in names:
+            with open(os.path.join(place, name), "rb") as file:
+                assert marker not in file.read(), name
+    # Elsewhere, with the words only.
+    status, text = second.command("guest", "bring-back", "personal", disk, stdin="babab " * 9 + "\n", ok=False)
+    assert status == 1 and not second.guests(), text
+    second.command("guest", "bring-back", "personal", disk, stdin=phrase + "\n")
+    second.start("personal")
+    assert second.read("personal", 3 << 20, len(marker), "system") == marker
+    assert second.read("personal", 5 << 20, 4096) == b"a letter" * 512
+    # It goes on backing up from there; a guest made anew under the name does not overwrite it.
+    second.write("personal", [(6 << 20, b"an answer" * 500)])
+    second.command("guest", "backup", "personal", disk)
+    first.end("personal")
+    first.command("guest", "remove", "personal", "--yes")
+    first.command("guest", "create", "personal", "--disk", raw)
+    status, text = first.command("guest", "backup", "personal", disk, ok=False)
+    assert status == 1 and "another guest" in text, text
+    first.command("guest", "remove", "personal", "--yes")
+    first.command("guest", "bring-back", "personal", disk, stdin=phrase + "\n")
+    first.start("personal")
+    assert first.read("personal", 6 << 20, 4500) == b"an answer" * 500
+
+
 def full_disk_is_said_and_nothing_is_lost(directory, keep):
     first = PC(directory, "first", personal=True)
     keep(first)
@@ -309,4 +359,4 @@ if __name__ == "__main__":
           guest_agent_freezes_the_guest_for_the_moment_of_a_backup, one_file_comes_out_of_a_backup_without_the_rest,
           server_killed_in_the_middle_costs_nothing, transfers_survive_a_line_that_breaks_again_and_again,
           company_sees_no_difference_with_a_personal_guest,
-          own_guest_moves_to_another_pc_in_one_encrypted_file, full_disk_is_said_and_nothing_is_lost])
+          own_guest_moves_to_another_pc_in_one_encrypted_file, own_guest_is_backed_up_to_a_disk_of_its_owner, full_disk_is_said_and_nothing_is_lost])

@@ -1,0 +1,42 @@
+/* What the files of the user's own guests share; see agent_personal.h. */
+#ifndef AGENT_PERSONAL_PRIVATE_H
+#define AGENT_PERSONAL_PRIVATE_H
+
+#include "agent.h"
+
+/** One request about one guest. */
+struct personal {
+	struct agent *agent;
+	const char *guest;
+	const char *phrase; /* NULL: none was given */
+	const char *folder; /* of the owner's backups; NULL: none was named */
+	int file;
+	char directory[AGENT_PATH_MAX]; /* where it lies */
+	char aside[AGENT_PATH_MAX];	/* where it is put together */
+	char *error;
+};
+
+/** Puts "GUEST: text" into the error; returns `result`. */
+int personal_complain(struct personal *personal, int result, const char *text);
+
+/** Makes the place aside for a guest that does not exist yet. All: 0 or negative errno with the error. */
+int personal_must_not_exist(struct personal *personal);
+
+/** What lies aside becomes the guest. */
+int personal_take_place(struct personal *personal);
+
+/** Removes a guest's folder; maps first, so that a crash leaves no disk. */
+void personal_remove_directory(const char *path);
+
+/** One of the guest's keys ("system", "user", "identity"), out of the vault. */
+int personal_take_key(struct personal *personal, const char *name, unsigned char key[32]);
+
+/** All of them into an object, in plain, for what is encrypted only; and from there into the vault. */
+int personal_gather_keys(struct personal *personal, json_t *keys);
+int personal_import_keys(struct personal *personal, const json_t *description);
+
+/* own_backup.c */
+int personal_back_up(struct personal *personal, json_t **answer);
+int personal_bring_back(struct personal *personal, json_t **answer);
+
+#endif
