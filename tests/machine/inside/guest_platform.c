@@ -14,7 +14,6 @@
 #include "guest.h"
 
 #define VCPUS	 2
-#define CODE_AT	 0x1000u
 #define AP_AT	 0x2000u
 #define EXPECTED "abcdefghijkl."
 
@@ -85,31 +84,19 @@ static void *run_vcpu(void *argument)
 	int vcpu = (int)(intptr_t)argument;
 	cpu_set_t processors;
 
+	on_processor = (uint32_t)vcpu % (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
 	CPU_ZERO(&processors);
-	CPU_SET(vcpu % (int)sysconf(_SC_NPROCESSORS_ONLN), &processors);
+	CPU_SET(on_processor, &processors);
 	sched_setaffinity(0, sizeof(processors), &processors);
 	while (!__atomic_load_n(&shared.is_over, __ATOMIC_SEQ_CST))
 		run_once(vcpu);
 	return NULL;
 }
 
-static uint64_t take(uint64_t pages)
-{
-	uint64_t first = pool_next;
-
-	/* Inside one 2 MiB area. */
-	if (first / 0x200000 != (first + pages * 4096 - 1) / 0x200000)
-		first = (first + 0x1fffff) & ~0x1fffffull;
-	pool_next = first + pages * 4096;
-	return first;
-}
-
 static void load(uint64_t at, const uint8_t *from, const uint8_t *end)
 {
 	uint64_t code = page();
 
-	for (size_t i = 0; i < 4096; i += 8)
-		ring0(RING0_WRITE, code + i, 8, 0);
 	copy_in(code, from, (size_t)(end - from));
 	expect("LOAD", call(BULKHEAD_CALL_GUEST_LOAD, shared.handle, code, at, 1), 0);
 }
@@ -125,7 +112,7 @@ static struct bulkhead_vcpu_state flat(void)
 	return state;
 }
 
-static void make(void)
+static void make(const struct platform_code *code)
 {
 	uint64_t status = page(), platform_pages, vcpu_pages;
 	struct bulkhead_vcpu_state state = flat();
@@ -137,37 +124,41 @@ static void make(void)
 				    &shared.handle), 0);
 	for (int i = 0; i < 3; i++)
 		expect("PAY", call(BULKHEAD_CALL_GUEST_PAY, shared.handle, page(), 0, 0), 0);
-	expect("PLATFORM", call(BULKHEAD_CALL_PLATFORM_CREATE, shared.handle, take(platform_pages), 0, 0), 0);
-	expect("RANGE", call(BULKHEAD_CALL_GUEST_RANGE, shared.handle, 0, 16, 0), 0);
-	load(CODE_AT, platform_guest, platform_guest_end);
-	load(AP_AT, platform_guest_ap, platform_guest_ap_end);
+	expect("PLATFORM", call(BULKHEAD_CALL_PLATFORM_CREATE, shared.handle, contiguous(platform_pages), 0, 0), 0);
+	expect("RANGE", call(BULKHEAD_CALL_GUEST_RANGE, shared.handle, 0, GUEST_PAGES, 0), 0);
+	load(CODE_AT, code->first, code->first_end);
+	load(AP_AT, code->second, code->second_end);
 	for (int i = 0; i < VCPUS; i++) {
 		shared.run_pages[i] = page();
-		expect("VCPU_CREATE", call(BULKHEAD_CALL_VCPU_CREATE, shared.handle, (uint64_t)i, take(vcpu_pages),
+		expect("VCPU_CREATE", call(BULKHEAD_CALL_VCPU_CREATE, shared.handle, (uint64_t)i, contiguous(vcpu_pages),
 					   shared.run_pages[i]), 0);
-		for (size_t at = 0; at < 4096; at += 8)
-			ring0(RING0_WRITE, status + at, 8, 0);
 		copy_in(status, &state, sizeof(state));
 		expect("VCPU_SET", call(BULKHEAD_CALL_VCPU_SET, shared.handle, (uint64_t)i, status, 0), 0);
 	}
 	expect("SEAL", call(BULKHEAD_CALL_GUEST_SEAL, shared.handle, 0, 0, 0), 0);
 }
 
-int platform_case(void)
+const char *platform_run(const struct platform_code *code)
 {
 	pthread_t threads[VCPUS];
 	struct guest guest;
 
-	make();
+	make(code);
 	for (intptr_t i = 0; i < VCPUS; i++)
 		pthread_create(&threads[i], NULL, run_vcpu, (void *)i);
 	for (int i = 0; i < VCPUS; i++)
 		pthread_join(threads[i], NULL);
-	printf("said %s; exits: %u interrupt, %u halt, %u memory, %u kick, %u timer\n", shared.said, shared.exits[0],
-	       shared.exits[1], shared.exits[3], shared.exits[7], shared.exits[8]);
-	if (strcmp(shared.said, EXPECTED) != 0)
-		return 1;
 	guest.handle = shared.handle;
 	destroy(&guest);
-	return 0;
+	return shared.said;
+}
+
+int platform_case(void)
+{
+	const struct platform_code code = { platform_guest, platform_guest_end, platform_guest_ap, platform_guest_ap_end };
+	const char *said = platform_run(&code);
+
+	printf("said %s; exits: %u interrupt, %u halt, %u memory, %u kick, %u timer\n", said, shared.exits[0],
+	       shared.exits[1], shared.exits[3], shared.exits[7], shared.exits[8]);
+	return strcmp(said, EXPECTED) ? 1 : 0;
 }
