@@ -4,7 +4,6 @@
  */
 #include "hypervisor.h"
 #include "msr_policy.h"
-#include "weaken.h"
 
 #define VM_CR_LOCKED_OFF 0x18ull /* LOCK, SVMDIS */
 
@@ -26,8 +25,6 @@ bool msr_write(uint32_t msr, uint64_t value)
 	enum msr_action action = msr_rule_find(msr)->write;
 	uint64_t present = 0, result;
 
-	if (is_weakened(WEAKEN_MSR_WRITES))
-		return cpu_write_msr(msr, value);
 	/* Odd registers of this range are the counters themselves. */
 	if (action == MSR_COUNTER && msr >= 0xc0010200 && (msr & 1))
 		action = MSR_PASS;

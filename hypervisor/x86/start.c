@@ -15,7 +15,6 @@
 #include "port_policy.h"
 #include "power.h"
 #include "vendor.h"
-#include "weaken.h"
 
 /** Spare tables for splitting the service domain's large pages, before it has to pay for them. */
 #define SPARE_TABLES 128u
@@ -301,8 +300,6 @@ static uint32_t start_on_own_tables(void *argument)
 	log_set_level(&core.log, (enum log_level)(machine.info.log_level & 3));
 	log_info("start", "build %s, %u processors, %lu KiB reserved at %lx", machine.build_id,
 		 machine.info.processor_count, machine.info.own_bytes >> 10, machine.info.own_base);
-	if (BULKHEAD_WEAKEN != WEAKEN_NONE)
-		log_error("start", "a test build, with a check removed: it protects nothing");
 	tables = read_acpi();
 	if (iommu_find(&machine.iommu, &acpi_memory, &tables) != IOMMU_OK)
 		machine.iommu.unit_count = 0;

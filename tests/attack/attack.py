@@ -2,6 +2,8 @@
 from dataclasses import dataclass, field
 from typing import Callable
 
+# Kinds of controls; any other is a name of weaken.CHECKS.
+BARE, UNPROTECTED, NONE = "stock", "unprotected", "none"
 # Linux leaves the IOMMU as the firmware left it (off), so that the control shows what a device can do.
 STOCK = "amd_iommu=off intremap=off"
 
@@ -11,12 +13,12 @@ class Attack:
     """One way at the hypervisor.
 
     name         as in ./attack NAME
-    source       from whom: "processor", "device", "chipset"
+    source       from whom: the service domain's "processor", "device" or "chipset"; a "monitor"; a "guest"
     act          function of (victim): True if the attack had its effect, as seen from outside where possible
     destructive  needs a fresh machine and leaves none behind
-    control      "stock": succeeds without Bulkhead; or "none": there is nothing to break without Bulkhead; or the
-                 name of a check (-Dweaken): the emulator shows no effect even without Bulkhead, so that `act` can
-                 only say whether it was refused, and it must not be in a build with that one check removed
+    control      BARE: succeeds without Bulkhead; UNPROTECTED: succeeds on a guest that is not protected; NONE: there is
+                 nothing to break without Bulkhead; or a name of weaken.CHECKS: succeeds in a build with that one check
+                 removed, where the emulator shows no effect without Bulkhead or only Bulkhead has what is attacked
     pc           arguments of the emulated PC
     more         words on the control's kernel command line
     """
@@ -24,7 +26,7 @@ class Attack:
     source: str
     act: Callable
     destructive: bool = False
-    control: str = "stock"
+    control: str = BARE
     pc: dict = field(default_factory=dict)
     more: str = STOCK
 

@@ -5,14 +5,14 @@ Under Bulkhead the secret is a page loaded into a protected guest; without it, a
 from attack import Attack
 from victim import Gone, PATTERN, command, line
 
-CREATE, PAY, RANGE, LOAD = 0x10, 0x11, 0x13, 0x15
+CREATE, PAY, RANGE, LOAD, DESTROY = 0x10, 0x11, 0x13, 0x15, 0x1B
 OK, AGAIN = 0, 1
 PROTECTED = 1
 TABLES = 6
 POWER_CONTROL = 0x604
 
 
-def _call(victim, *words):
+def call(victim, *words):
     """One hypercall, repeated while it asks for it; its value."""
     for _ in range(50):
         status, value = (int(word, 16) for word in victim.shell(command("call", *words)).split())
@@ -28,11 +28,11 @@ def secret(victim):
     page = victim.alloc()
     victim.acts(*(("write", page + offset, 8, PATTERN + offset) for offset in (0, 8, 2048, 4088)))
     if victim.protected:
-        handle = _call(victim, CREATE, victim.alloc(), PROTECTED)
+        handle = call(victim, CREATE, victim.alloc(), PROTECTED)
         for _ in range(TABLES):
-            _call(victim, PAY, handle, victim.alloc())
-        _call(victim, RANGE, handle, 0, 512)
-        _call(victim, LOAD, handle, page, 0, 1)
+            call(victim, PAY, handle, victim.alloc())
+        call(victim, RANGE, handle, 0, 512)
+        call(victim, LOAD, handle, page, 0, 1)
     return page
 
 

@@ -2,7 +2,7 @@
 
 There is no control: without a hypervisor there is nothing to break.
 """
-from attack import Attack
+from attack import NONE, Attack
 from victim import IDENTITY, Gone, command
 
 SWEEPS = {
@@ -24,4 +24,4 @@ def sweep(words):
     return act
 
 
-ATTACKS = [Attack(f"sweep-{name}", "processor", sweep(words), control="none") for name, words in SWEEPS.items()]
+ATTACKS = [Attack(f"sweep-{name}", "processor", sweep(words), control=NONE) for name, words in SWEEPS.items()]

@@ -4,14 +4,16 @@ import time
 
 import by_chipset
 import by_device
+import by_guest
 import by_leaving
 import by_processor
 import by_sweep
 import victim as victims
+from attack import BARE, NONE, UNPROTECTED
 
-ATTACKS = by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS + by_leaving.ATTACKS + by_sweep.ATTACKS
+ATTACKS = (by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS + by_leaving.ATTACKS + by_guest.ATTACKS +
+           by_sweep.ATTACKS)
 SUCCEEDED, STOPPED, NO_RESULT = "succeeded", "stopped", "no result"
-STOCK, NONE = "stock", "none"
 NOTHING_TO_BREAK = "nothing to break"
 
 
@@ -42,15 +44,17 @@ def run_batch(attacks, protected, pc, more, report):
     Returns {name: verdict}. An attack that gave no result on a used machine is tried once more on a fresh one.
     """
     kind = "protected" if protected else "control"
-    check = attacks[0].control if not protected and attacks[0].control != STOCK else None
+    control = None if protected else attacks[0].control
+    has_bulkhead = control != BARE
     verdicts = {}
     left = list(attacks)
     while left:
         name = f"attack-{kind}-{left[0].name}"
         is_fresh = True
         try:
-            with victims.Victim(name, protected or check, pc=pc, more="" if protected or check else more,
-                                weaken=check) as victim:
+            with victims.Victim(name, has_bulkhead, pc=pc, more="" if has_bulkhead else more,
+                                weaken=control if control not in (None, BARE, UNPROTECTED) else None,
+                                guests_protected=control != UNPROTECTED) as victim:
                 while left:
                     started = time.monotonic()
                     attack = left[0]

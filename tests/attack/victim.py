@@ -5,7 +5,6 @@ attacker nor Bulkhead can colour it.
 """
 import os
 import re
-import subprocess
 import sys
 import time
 
@@ -13,6 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests/machine"))
 import pc as machine  # noqa: E402
 import quick  # noqa: E402
+import weaken as weakening  # noqa: E402
 
 PAGE = 4096
 PATTERN = 0x5EC2E7005EC2E700
@@ -37,20 +37,20 @@ class Gone(Exception):
 
 class Victim:
     """A running PC. `protected` says whether Bulkhead runs beneath its Linux; `weaken` names the one check that this
-    Bulkhead is built without."""
+    Bulkhead is built without; `guests_protected` whether guests that are made are to be protected."""
 
-    def __init__(self, name, protected, *, pc=None, more="", weaken=None):
-        self.protected = protected
+    def __init__(self, name, protected, *, pc=None, more="", weaken=None, guests_protected=True):
+        self.protected, self.guests_protected = protected, guests_protected
         self.number = 0
         self.devices = {}
         folder = os.path.join(machine.WORK, f"{name}.files")
         os.makedirs(folder, exist_ok=True)
         extra = {"cases/agent": os.path.join(ROOT, "tests/attack/inside/agent")}
-        for program in ("sweep", "vapic"):
+        for program in ("sweep", "vapic", "hostile"):
             extra[f"bin/{program}"] = os.path.join(quick.build_folder(), "tests/attack", program)
         initrd = quick.initrd(os.path.join(folder, "initrd"), extra=extra)
         boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
-                          more=f"panic=0 {more}", program=weakened(weaken) if weaken else None)
+                          more=f"panic=0 {more}", program=weakening.program(weaken) if weaken else None)
         self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **(pc or {}))
         self.target_page = None
 
@@ -198,16 +198,6 @@ class Victim:
             else:
                 raise Gone("the hypervisor's memory looks empty")
         return self.target_page
-
-
-def weakened(check):
-    """bulkhead.efi without one check, in a build folder of its own."""
-    folder = os.path.join(ROOT, f"build-weak-{check}")
-    if not os.path.exists(os.path.join(folder, "build.ninja")):
-        subprocess.run(["meson", "setup", folder, f"-Dweaken={check}", "-Dtests=disabled"], cwd=ROOT, check=True,
-                       stdout=subprocess.DEVNULL, env=dict(os.environ, CC="gcc"))
-    subprocess.run(["ninja", "-C", folder, "--quiet", "hypervisor/bulkhead.efi"], check=True)
-    return os.path.join(folder, "hypervisor/bulkhead.efi")
 
 
 def command(*words, processor=0):

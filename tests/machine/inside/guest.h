@@ -66,6 +66,9 @@ struct guest make_guest(const uint8_t *code, size_t size_bytes, enum guest_stage
 void give(struct guest *guest, uint64_t content, uint64_t at);
 void seal(const struct guest *guest);
 
+/** Fills an empty page of its memory, as it asks for when it touches one. */
+void give_zeros(struct guest *guest, uint64_t at);
+
 /** Runs until something other than an interrupt ends it; fills the pages it asks for. Returns enum bulkhead_run_exit. */
 unsigned int run(struct guest *guest);
 

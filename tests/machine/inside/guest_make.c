@@ -190,6 +190,14 @@ uint64_t run_field(const struct guest *guest, size_t offset, uint32_t width)
 	return ring0(RING0_READ, guest->run_page + offset, width, 0);
 }
 
+void give_zeros(struct guest *guest, uint64_t at)
+{
+	guest->filled_page = page();
+	guest->end = pool_next;
+	expect("filling a page", call(guest->is_protected ? BULKHEAD_CALL_GUEST_DONATE : BULKHEAD_CALL_GUEST_SHARE,
+				      guest->handle, guest->filled_page, at, 1), 0);
+}
+
 unsigned int run(struct guest *guest)
 {
 	for (;;) {
@@ -201,10 +209,7 @@ unsigned int run(struct guest *guest)
 			continue;
 		if (reason != BULKHEAD_RUN_MEMORY)
 			return reason;
-		guest->filled_page = page();
-		guest->end = pool_next;
-		expect("filling a page", call(guest->is_protected ? BULKHEAD_CALL_GUEST_DONATE : BULKHEAD_CALL_GUEST_SHARE,
-					      guest->handle, guest->filled_page, RUN_FIELD(guest, address), 1), 0);
+		give_zeros(guest, RUN_FIELD(guest, address));
 	}
 }
 

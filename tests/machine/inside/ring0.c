@@ -24,6 +24,7 @@ static const char usage[] =
 	"  call NUMBER [RDI [RSI [RDX [RCX [R8]]]]]             a hypercall; prints RAX RDX\n"
 	"  do INSTRUCTION [RAX [RCX [RDX]]]                     prints RAX\n"
 	"  alloc ORDER                                          prints the physical address of 2^ORDER zeroed pages\n"
+	"  find COMPLEMENT                                      prints where in RAM the eight bytes stand, or ~0\n"
 	"  triplefault\n";
 
 static const struct command {
@@ -37,7 +38,7 @@ static const struct command {
 	{ "in", RING0_IN, 2, 2 },	      { "out", RING0_OUT, 3, 3 },
 	{ "cpuid", RING0_CPUID, 1, 2 },	      { "call", RING0_CALL, 1, 6 },
 	{ "do", RING0_INSTRUCTION, 1, 4 },    { "alloc", RING0_ALLOCATE, 1, 1 },
-	{ "triplefault", RING0_TRIPLE_FAULT, 0, 0 },
+	{ "find", RING0_FIND, 1, 1 },	      { "triplefault", RING0_TRIPLE_FAULT, 0, 0 },
 };
 
 static const char *const instructions[RING0_INSTRUCTIONS] = {
@@ -99,6 +100,9 @@ static void parse(struct ring0 *request, char **words, int count)
 		break;
 	case RING0_ALLOCATE:
 		request->width = number(words[0]);
+		break;
+	case RING0_FIND:
+		values = 0;
 		break;
 	case RING0_TRIPLE_FAULT:
 		return;

@@ -122,6 +122,30 @@ static int allocate(struct ring0 *request)
 	return 0;
 }
 
+/** Searches a page for the complement of a number, so that the search finds no trace of itself. */
+static bool find_in_page(const u64 *words, u64 complement, u64 *address)
+{
+	for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*words); i++)
+		if (~READ_ONCE(words[i]) == complement) {
+			*address = virt_to_phys((void *)&words[i]);
+			return true;
+		}
+	return false;
+}
+
+static void find(struct ring0 *request)
+{
+	u64 complement = request->value[0];
+	unsigned long pfn, end = (virt_to_phys(high_memory - 1) >> PAGE_SHIFT) + 1;
+
+	request->value[0] = ~0ull;
+	for (pfn = 0; pfn < end; pfn++) {
+		if (page_is_ram(pfn) && find_in_page(__va(pfn << PAGE_SHIFT), complement, &request->value[0]))
+			return;
+		cond_resched();
+	}
+}
+
 static bool touches_memory(u32 operation)
 {
 	return operation <= RING0_WRITE_MMIO;
@@ -156,6 +180,10 @@ static int run(struct ring0 *request)
 	request->fault = RING0_NO_FAULT;
 	if (request->operation == RING0_ALLOCATE)
 		return allocate(request);
+	if (request->operation == RING0_FIND) {
+		find(request);
+		return 0;
+	}
 	if (touches_memory(request->operation)) {
 		work.mapping = map_page(request->address, request->operation <= RING0_WRITE, &to_unmap);
 		if (!work.mapping)

@@ -32,6 +32,7 @@ enum ring0_operation {
 	RING0_CALL,	   /* address = RAX, value[0..4] = RDI RSI RDX RCX R8 -> value[0] = RAX, [1] = RDX */
 	RING0_INSTRUCTION, /* address = enum ring0_instruction, value[0..2] = RAX RCX RDX -> value[0] */
 	RING0_ALLOCATE,	   /* width = order -> value[0] = physical address; freed with the module */
+	RING0_FIND,	   /* value[0] = complement of eight bytes -> value[0] = where in RAM they stand, or ~0 */
 	RING0_TRIPLE_FAULT, /* does not come back on a bare machine */
 	RING0_OPERATIONS,
 };

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostile ATTACK [unprotected]: attacks guests, or lets them attack, from the service domain's kernel and as the monitor
+ * that runs them. The last line says "succeeded" or "stopped"; anything else is no result.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hostile.h"
+
+#define SECRET_COMPLEMENT (~((uint64_t)SECRET_HIGH << 32 | SECRET_LOW))
+
+uint32_t hear(struct guest *guest)
+{
+	uint32_t value = 0;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		expect("exit", run(guest), BULKHEAD_RUN_PORT);
+		expect("is read", RUN_FIELD(guest, is_read), 0);
+		value |= (uint32_t)(RUN_FIELD(guest, value) & 0xff) << (8 * i);
+	}
+	return value;
+}
+
+/* What an unprotected guest leaves in memory would be found by the next attack. */
+static void wipe(const struct guest *guest)
+{
+	for (uint64_t at = guest->first; !guest->is_protected && at < guest->end; at += 8)
+		ring0(RING0_WRITE, at, 8, 0);
+}
+
+static void end(const struct guest *guest)
+{
+	destroy(guest);
+	wipe(guest);
+}
+
+static bool memory_holds_secret(void)
+{
+	return ring0(RING0_FIND, 0, 0, SECRET_COMPLEMENT) != UINT64_MAX;
+}
+
+/* All of RAM, while the guest lives and after it was killed. */
+static bool attack_secret(bool is_protected)
+{
+	struct guest guest = MAKE(keeper, GUEST_SEALED, is_protected);
+	bool is_found;
+
+	expect("the secret before it is made", memory_holds_secret(), false);
+	expect("exit", run(&guest), BULKHEAD_RUN_HALT);
+	is_found = memory_holds_secret();
+	destroy(&guest);
+	is_found |= memory_holds_secret();
+	wipe(&guest);
+	return is_found;
+}
+
+/* For attacks by devices: prints where the guest's memory lies and the handle, and leaves the guest alone. */
+static int hold_secret(bool is_protected)
+{
+	struct guest guest = MAKE(keeper, GUEST_SEALED, is_protected);
+
+	expect("exit", run(&guest), BULKHEAD_RUN_HALT);
+	printf("%llx %llx %llx %llx\n", (unsigned long long)guest.handle, (unsigned long long)guest.filled_page,
+	       (unsigned long long)guest.first, (unsigned long long)guest.end);
+	return 0;
+}
+
+/* A live page is swapped for one of zeros. */
+static bool attack_page_swap(bool is_protected)
+{
+	struct guest guest = MAKE(keeper, GUEST_SEALED, is_protected);
+	unsigned int status;
+	bool is_lost;
+
+	expect("exit", run(&guest), BULKHEAD_RUN_HALT);
+	status = call(BULKHEAD_CALL_GUEST_DONATE, guest.handle, page(), SECRET_AT, 1);
+	expect("exit", run(&guest), BULKHEAD_RUN_PORT);
+	is_lost = RUN_FIELD(&guest, value) != 'K';
+	end(&guest);
+	return status == BULKHEAD_OK || is_lost;
+}
+
+/* A handle whose guest has ended reaches the next guest in its place. */
+static bool attack_handle_reuse(bool is_protected)
+{
+	struct guest old = MAKE(keeper, GUEST_CREATED, is_protected), next;
+	uint64_t handle = old.handle;
+	bool is_reached;
+
+	end(&old);
+	next = MAKE(keeper, GUEST_HAS_VCPU, is_protected);
+	expect("same slot", next.handle % BULKHEAD_MAX_GUESTS, handle % BULKHEAD_MAX_GUESTS);
+	is_reached = call(BULKHEAD_CALL_GUEST_SEAL, handle, 0, 0, 0) == BULKHEAD_OK;
+	end(&next);
+	return is_reached;
+}
+
+/* Registers of a sealed guest, read and set. */
+static bool attack_registers(bool is_protected)
+{
+	struct guest guest = MAKE(keeper, GUEST_SEALED, is_protected);
+	uint64_t state = page();
+	bool is_open;
+
+	expect("exit", run(&guest), BULKHEAD_RUN_HALT);
+	is_open = call(BULKHEAD_CALL_VCPU_GET, guest.handle, 0, state, 0) == BULKHEAD_OK &&
+		  call(BULKHEAD_CALL_VCPU_SET, guest.handle, 0, state, 0) == BULKHEAD_OK;
+	end(&guest);
+	return is_open;
+}
+
+void digest_of(const struct guest *guest, uint8_t *digest)
+{
+	uint64_t answer = page();
+
+	expect("MEASURE", call(BULKHEAD_CALL_GUEST_MEASURE, guest->handle, answer, 0, 0), 0);
+	for (unsigned int i = 0; i < DIGEST_BYTES; i++)
+		digest[i] = (uint8_t)ring0(RING0_READ, answer + offsetof(struct bulkhead_measurement, digest) + i, 1, 0);
+}
+
+/* One byte of a guest's code is flipped before it is loaded; its measurement is to be the same. */
+static bool attack_flipped_byte(bool is_protected)
+{
+	struct guest guest = MAKE(keeper, GUEST_SEALED, is_protected);
+	size_t size_bytes = (size_t)(keeper_end - keeper);
+	uint8_t code[256], honest[DIGEST_BYTES], flipped[DIGEST_BYTES];
+
+	digest_of(&guest, honest);
+	end(&guest);
+	memcpy(code, keeper, size_bytes);
+	code[size_bytes - 1] ^= 1;
+	guest = make_guest(code, size_bytes, GUEST_SEALED, is_protected);
+	digest_of(&guest, flipped);
+	end(&guest);
+	return memcmp(honest, flipped, DIGEST_BYTES) == 0;
+}
+
+/* A run whose caller has a mark in SSE registers, so that the guest might find it there. */
+static unsigned int run_with_mark(const struct guest *guest)
+{
+	struct ring0 request = { .operation = RING0_CALL, .address = BULKHEAD_CALL_VCPU_RUN,
+				 .value = { guest->handle } };
+
+	__asm__ volatile("movd %0, %%xmm0\n\tmovd %0, %%xmm7" : : "r"(MARK) : "xmm0", "xmm7");
+	if (!act(&request))
+		return BULKHEAD_INVALID;
+	return (unsigned int)request.value[0];
+}
+
+/* What one guest, or the service domain, left in registers that VMRUN does not exchange, another one finds. */
+static bool attack_stale_registers(bool is_protected)
+{
+	struct guest first = MAKE(leaver, GUEST_SEALED, is_protected);
+	struct guest second = MAKE(looker, GUEST_SEALED, is_protected);
+	bool is_found = false;
+
+	expect("exit", run(&first), BULKHEAD_RUN_HALT);
+	expect("RUN", run_with_mark(&second), BULKHEAD_OK);
+	/* What it says first has been said, unless an interrupt came before. */
+	for (unsigned int i = 0; i < LOOKS; i++) {
+		uint32_t value = 0, said = RUN_FIELD(&second, exit) == BULKHEAD_RUN_PORT && i == 0;
+
+		if (said)
+			value = (uint32_t)RUN_FIELD(&second, value) & 0xff;
+		for (uint32_t byte = said; byte < 4; byte++) {
+			expect("exit", run(&second), BULKHEAD_RUN_PORT);
+			value |= (uint32_t)(RUN_FIELD(&second, value) & 0xff) << (8 * byte);
+		}
+		if (value)
+			printf("register %u holds %x\n", i, value);
+		is_found |= value != 0;
+	}
+	end(&first);
+	end(&second);
+	return is_found;
+}
+
+/* A guest's processors send each other whatever a local APIC can send. That it comes to its end is what can be seen here;
+ * what reached the machine's own processors, others look at. */
+static bool attack_storm(bool is_protected)
+{
+	const struct platform_code code = { stormer, stormer_end, stormed, stormed_end };
+
+	(void)is_protected;
+	expect("the end", strcmp(platform_run(&code), "."), 0);
+	return false;
+}
+
+static const struct {
+	const char *name;
+	bool (*act)(bool is_protected);
+} attacks[] = {
+	{ "secret", attack_secret },
+	{ "page-swap", attack_page_swap },
+	{ "handle-reuse", attack_handle_reuse },
+	{ "registers", attack_registers },
+	{ "flipped-byte", attack_flipped_byte },
+	{ "stale-registers", attack_stale_registers },
+	{ "storm", attack_storm },
+	{ "run-page-race", attack_run_page_race },
+	{ "vcpu-twice", attack_vcpu_twice },
+	{ "double-donation", attack_double_donation },
+	{ "load-race", attack_load_race },
+};
+
+int main(int argc, char **argv)
+{
+	bool is_protected = argc < 3 || strcmp(argv[2], "unprotected") != 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (guest_start())
+		return 2;
+	if (argc > 1 && strcmp(argv[1], "hold-secret") == 0)
+		return hold_secret(is_protected);
+	for (size_t i = 0; argc > 1 && i < sizeof(attacks) / sizeof(attacks[0]); i++)
+		if (strcmp(argv[1], attacks[i].name) == 0) {
+			puts(attacks[i].act(is_protected) ? "succeeded" : "stopped");
+			return 0;
+		}
+	fprintf(stderr, "hostile: no attack '%s'\n", argc > 1 ? argv[1] : "");
+	return 2;
+}
