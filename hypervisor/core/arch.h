@@ -29,9 +29,6 @@ struct lock {
 void arch_lock(struct lock *lock);
 void arch_unlock(struct lock *lock);
 
-/** Says to the processor that this is a waiting loop. */
-void arch_relax(void);
-
 /** Number of the processor this runs on: 0 .. arch_processor_count() - 1. */
 unsigned int arch_processor(void);
 

@@ -106,9 +106,6 @@ int local_apic_pending(const struct local_apic *apic);
 /** Owner: moves a request into service, as the processor's acknowledge cycle does. */
 void local_apic_accept(struct local_apic *apic, uint8_t vector);
 
-/** Owner: takes an acceptance back: the processor left before the handler was entered. */
-void local_apic_unaccept(struct local_apic *apic, uint8_t vector);
-
 /** Owner: lets the timer fire if its time has come. */
 void local_apic_tick(struct local_apic *apic, uint64_t now);
 

@@ -77,11 +77,6 @@ bool virtqueue_start(struct virtqueue *queue, struct memory *memory, uint16_t si
 	return true;
 }
 
-void virtqueue_reset(struct virtqueue *queue)
-{
-	*queue = (struct virtqueue){ 0 };
-}
-
 /** Adds one descriptor to the chain. Returns false if it may not stand there. */
 static bool add_segment(struct virtqueue_chain *chain, const struct ring_descriptor *descriptor)
 {

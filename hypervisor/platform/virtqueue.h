@@ -57,9 +57,6 @@ struct virtqueue {
 bool virtqueue_start(struct virtqueue *queue, struct memory *memory, uint16_t size, uint64_t descriptors,
 		     uint64_t available, uint64_t used, bool event_index);
 
-/** Forgets everything: the state after a device reset. */
-void virtqueue_reset(struct virtqueue *queue);
-
 /** Takes the next request. Looks at no more than VIRTQUEUE_SEGMENTS_MAX + 1 descriptors. */
 enum virtqueue_result virtqueue_take(struct virtqueue *queue, struct virtqueue_chain *chain);
 

@@ -20,8 +20,6 @@
 
 #define ACPI_MAX_TABLES	    64u
 #define ACPI_MAX_ECAM	    8u
-#define ACPI_MAX_IOAPICS    16u
-#define ACPI_MAX_PROCESSORS 256u
 #define ACPI_MAX_UNITS	    8u
 #define ACPI_MAX_TABLE_BYTES (1u << 20)
 
@@ -74,20 +72,6 @@ struct acpi_hpet {
 	uint8_t number;
 };
 
-struct acpi_ioapic {
-	uint64_t address;
-	uint32_t first_interrupt; /* global interrupt number of pin 0 */
-	uint8_t id;
-};
-
-struct acpi_madt {
-	uint64_t local_apic_address;
-	uint32_t processor_count; /* enabled now, or able to come online later */
-	uint32_t ioapic_count;
-	uint32_t apic_ids[ACPI_MAX_PROCESSORS];
-	struct acpi_ioapic ioapics[ACPI_MAX_IOAPICS];
-};
-
 /** A register block of the FADT; length_bytes 0 means the machine has none. */
 struct acpi_register {
 	uint64_t address;
@@ -97,7 +81,6 @@ struct acpi_register {
 
 #define ACPI_SPACE_MEMORY 0u
 #define ACPI_SPACE_PORT	  1u
-#define ACPI_SPACE_CONFIG 2u
 
 /** The FADT's ports. The hypervisor filters sleep and SMI commands that pass through them. */
 struct acpi_fadt {
@@ -166,8 +149,6 @@ enum acpi_result acpi_read_mcfg(const struct acpi_memory *memory, const struct a
 				struct acpi_mcfg *mcfg) __attribute__((warn_unused_result));
 enum acpi_result acpi_read_hpet(const struct acpi_memory *memory, const struct acpi_tables *tables,
 				struct acpi_hpet *hpet) __attribute__((warn_unused_result));
-enum acpi_result acpi_read_madt(const struct acpi_memory *memory, const struct acpi_tables *tables,
-				struct acpi_madt *madt) __attribute__((warn_unused_result));
 enum acpi_result acpi_read_fadt(const struct acpi_memory *memory, const struct acpi_tables *tables,
 				struct acpi_fadt *fadt) __attribute__((warn_unused_result));
 enum acpi_result acpi_read_ivrs(const struct acpi_memory *memory, const struct acpi_tables *tables,

@@ -1,22 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables that describe the machine around the processors: MCFG, HPET, MADT and FADT.
+ * The tables that describe the machine around the processors: MCFG, HPET and FADT.
  * Layouts are in the specifications that acpi.h names; offsets below are theirs.
  */
 #include "acpi.h"
 
-#define MADT_ENTRIES 44u
 #define MCFG_ENTRIES 44u
-
-enum madt_type {
-	MADT_LOCAL_APIC = 0,
-	MADT_IOAPIC = 1,
-	MADT_LOCAL_APIC_ADDRESS = 5,
-	MADT_LOCAL_X2APIC = 9,
-};
-
-/* A processor counts if it runs now or firmware says it can come later (ACPI 5.2.12.2, flags). */
-#define MADT_PROCESSOR_PRESENT 3u
 
 enum acpi_result acpi_read_mcfg(const struct acpi_memory *memory, const struct acpi_tables *tables,
 				struct acpi_mcfg *mcfg)
@@ -69,98 +58,6 @@ enum acpi_result acpi_read_hpet(const struct acpi_memory *memory, const struct a
 		return ACPI_NOT_FOUND;
 	*hpet = (struct acpi_hpet){.address = address, .number = (uint8_t)number};
 	return ACPI_OK;
-}
-
-static enum acpi_result add_processor(struct acpi_madt *madt, uint64_t flags, uint64_t apic_id)
-{
-	if ((flags & MADT_PROCESSOR_PRESENT) == 0)
-		return ACPI_OK;
-	if (madt->processor_count == ACPI_MAX_PROCESSORS)
-		return ACPI_TOO_MANY;
-	madt->apic_ids[madt->processor_count++] = (uint32_t)apic_id;
-	return ACPI_OK;
-}
-
-static enum acpi_result read_madt_entry(const struct acpi_memory *memory,
-					const struct acpi_table *table, uint32_t offset,
-					uint64_t type, uint64_t length, struct acpi_madt *madt)
-{
-	/* Smallest length of the entries read here; an entry of another type is only stepped over. */
-	static const uint8_t minimum[] = {
-		[MADT_LOCAL_APIC] = 8,
-		[MADT_IOAPIC] = 12,
-		[MADT_LOCAL_APIC_ADDRESS] = 12,
-		[MADT_LOCAL_X2APIC] = 16,
-	};
-	uint64_t id, address, flags, first;
-	bool readable = true;
-
-	if (type < sizeof(minimum) && length < minimum[type])
-		return ACPI_BAD_LENGTH;
-	switch (type) {
-	case MADT_LOCAL_APIC:
-		readable = acpi_table_value(memory, table, offset + 3, 1, &id) &&
-			   acpi_table_value(memory, table, offset + 4, 4, &flags);
-		return readable ? add_processor(madt, flags, id) : ACPI_UNREADABLE;
-	case MADT_LOCAL_X2APIC:
-		readable = acpi_table_value(memory, table, offset + 4, 4, &id) &&
-			   acpi_table_value(memory, table, offset + 8, 4, &flags);
-		return readable ? add_processor(madt, flags, id) : ACPI_UNREADABLE;
-	case MADT_LOCAL_APIC_ADDRESS:
-		readable = acpi_table_value(memory, table, offset + 4, 8, &address);
-		madt->local_apic_address = readable ? address : 0;
-		break;
-	case MADT_IOAPIC:
-		if (madt->ioapic_count == ACPI_MAX_IOAPICS)
-			return ACPI_TOO_MANY;
-		readable = acpi_table_value(memory, table, offset + 2, 1, &id) &&
-			   acpi_table_value(memory, table, offset + 4, 4, &address) &&
-			   acpi_table_value(memory, table, offset + 8, 4, &first);
-		if (readable)
-			madt->ioapics[madt->ioapic_count++] = (struct acpi_ioapic){
-				.address = address,
-				.first_interrupt = (uint32_t)first,
-				.id = (uint8_t)id,
-			};
-		break;
-	default:
-		break;
-	}
-	return readable ? ACPI_OK : ACPI_UNREADABLE;
-}
-
-enum acpi_result acpi_read_madt(const struct acpi_memory *memory, const struct acpi_tables *tables,
-				struct acpi_madt *madt)
-{
-	const struct acpi_table *table = acpi_table_find(tables, "APIC");
-	enum acpi_result result = ACPI_OK;
-	uint64_t value;
-
-	*madt = (struct acpi_madt){0};
-	if (!table)
-		return ACPI_NOT_FOUND;
-	if (table->length_bytes < MADT_ENTRIES)
-		return ACPI_BAD_LENGTH;
-	if (!acpi_table_value(memory, table, 36, 4, &value))
-		return ACPI_UNREADABLE;
-	madt->local_apic_address = value;
-	for (uint32_t offset = MADT_ENTRIES; offset + 2 <= table->length_bytes;) {
-		uint64_t type, length;
-
-		if (!acpi_table_value(memory, table, offset, 1, &type) ||
-		    !acpi_table_value(memory, table, offset + 1, 1, &length))
-			result = ACPI_UNREADABLE;
-		else if (length < 2 || length > table->length_bytes - offset)
-			result = ACPI_BAD_LENGTH;
-		else
-			result = read_madt_entry(memory, table, offset, type, length, madt);
-		if (result != ACPI_OK)
-			break;
-		offset += (uint32_t)length;
-	}
-	if (result != ACPI_OK)
-		*madt = (struct acpi_madt){0};
-	return result;
 }
 
 /*

@@ -23,11 +23,6 @@ void arch_unlock(struct lock *lock)
 	__atomic_store_n(&lock->word, 0, __ATOMIC_RELEASE);
 }
 
-void arch_relax(void)
-{
-	cpu_relax();
-}
-
 uint64_t arch_cycles(void)
 {
 	return rdtsc();

@@ -17,7 +17,6 @@
 #define CR0_PG	       (1ull << 31)
 #define CR4_PAE	       (1ull << 5)
 #define CR4_MCE	       (1ull << 6)
-#define CR4_PGE	       (1ull << 7)
 #define CR4_LA57       (1ull << 12)
 #define CR4_OSXSAVE    (1ull << 18)
 #define CR4_SMEP       (1ull << 20)
@@ -32,7 +31,6 @@
 #define RFLAGS_FIXED   (1ull << 1)
 #define RFLAGS_IF      (1ull << 9)
 #define RFLAGS_DF      (1ull << 10)
-#define RFLAGS_RF      (1ull << 16)
 
 #define MSR_TSC	       0x10u
 #define MSR_APIC_BASE  0x1bu
@@ -40,7 +38,6 @@
 #define MSR_MTRR_BASE0 0x200u
 #define MSR_MTRR_DEF   0x2ffu
 #define MSR_PAT	       0x277u
-#define MSR_DEBUGCTL   0x1d9u
 #define MSR_EFER       0xc0000080u
 #define MSR_FS_BASE    0xc0000100u
 #define MSR_GS_BASE    0xc0000101u
@@ -49,7 +46,6 @@
 #define MSR_VM_CR      0xc0010114u
 #define MSR_VM_HSAVE   0xc0010117u
 
-#define APIC_BASE_ENABLED (1ull << 11)
 #define APIC_BASE_X2APIC  (1ull << 10)
 #define APIC_BASE_BSP	  (1ull << 8)
 

@@ -43,14 +43,6 @@ struct processor *processor_at(unsigned int index)
 				    BLOCK_STATE * PAGE_BYTES);
 }
 
-struct processor *processor_with_apic_id(uint32_t apic_id)
-{
-	for (uint32_t i = 0; i < arch_processor_count(); i++)
-		if (processor_at(i)->apic_id == apic_id)
-			return processor_at(i);
-	return NULL;
-}
-
 void processor_init_all(uint8_t *base, uint32_t count)
 {
 	processors.blocks = base;

@@ -114,9 +114,6 @@ static inline struct processor *this_processor(void)
 /** State of a processor by number, below arch_processor_count(). */
 struct processor *processor_at(unsigned int index);
 
-/** The processor with a local APIC identifier, or NULL. */
-struct processor *processor_with_apic_id(uint32_t apic_id);
-
 /** A page of a processor's block, see BLOCK_*. */
 static inline void *processor_page(struct processor *processor, unsigned int page)
 {

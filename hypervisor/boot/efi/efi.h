@@ -47,7 +47,6 @@ enum efi_memory_type {
 	EFI_UNACCEPTED,
 };
 
-#define EFI_ALLOCATE_ANY     0
 #define EFI_ALLOCATE_ADDRESS 2
 
 struct efi_memory {

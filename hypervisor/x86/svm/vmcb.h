@@ -97,7 +97,6 @@ static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define INTERCEPT1_CPUID    (1u << 18)
 #define INTERCEPT1_IRET	    (1u << 20)
 #define INTERCEPT1_INVD	    (1u << 22)
-#define INTERCEPT1_PAUSE    (1u << 23)
 #define INTERCEPT1_HLT	    (1u << 24)
 #define INTERCEPT1_INVLPGA  (1u << 26)
 #define INTERCEPT1_IO	    (1u << 27)
@@ -183,7 +182,5 @@ enum exit_code {
 
 /** CPUID 8000000Ah, EDX. */
 #define SVM_FEATURE_NPT		  (1u << 0)
-#define SVM_FEATURE_NRIP	  (1u << 3)
-#define SVM_FEATURE_FLUSH_BY_ASID (1u << 6)
 
 #endif

@@ -215,51 +215,6 @@ static void hpet_gives_its_address_only_in_memory_space(void **state)
 	assert_int_equal(acpi_read_hpet(&memory, &tables, &hpet), ACPI_BAD_LENGTH);
 }
 
-static void madt_counts_processors_that_can_run(void **state)
-{
-	static const uint8_t entries[] = {
-		0, 8, 0, 0, 1, 0, 0, 0,			      /* enabled */
-		0, 8, 1, 1, 2, 0, 0, 0,			      /* can come online */
-		0, 8, 2, 2, 0, 0, 0, 0,			      /* never */
-		2, 10, 0, 0, 2, 0, 0, 0, 0, 0,		      /* of no interest */
-		9, 16, 0, 0, 0x34, 0x12, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0,
-		1, 12, 5, 0, 0, 0, 0xc0, 0xfe, 0x18, 0, 0, 0,
-		5, 12, 0, 0, 0, 0, 0xe0, 0xfe, 1, 0, 0, 0,
-	};
-	struct acpi_tables tables;
-	struct acpi_madt madt;
-
-	put(TABLE_AT + 36, 4, 0xfee00000);
-	memcpy(memory_bytes + TABLE_AT + 44, entries, sizeof(entries));
-	tables = read_one("APIC", 44 + sizeof(entries));
-	assert_int_equal(acpi_read_madt(&memory, &tables, &madt), ACPI_OK);
-	assert_int_equal(madt.processor_count, 3);
-	assert_int_equal(madt.apic_ids[1], 1);
-	assert_int_equal(madt.apic_ids[2], 0x1234);
-	assert_int_equal(madt.ioapic_count, 1);
-	assert_int_equal(madt.ioapics[0].address, 0xfec00000);
-	assert_int_equal(madt.ioapics[0].id, 5);
-	assert_int_equal(madt.ioapics[0].first_interrupt, 0x18);
-	assert_int_equal(madt.local_apic_address, 0x1fee00000);
-}
-
-static void madt_entries_of_bad_length_are_refused(void **state)
-{
-	struct acpi_tables tables;
-	struct acpi_madt madt;
-
-	for (uint32_t length = 0; length < 8; length++) {
-		put(TABLE_AT + 44, 1, 0);
-		put(TABLE_AT + 45, 1, length);
-		tables = read_one("APIC", 44 + 8);
-		assert_int_equal(acpi_read_madt(&memory, &tables, &madt), ACPI_BAD_LENGTH);
-	}
-	put(TABLE_AT + 45, 1, 9);
-	tables = read_one("APIC", 44 + 8);
-	assert_int_equal(acpi_read_madt(&memory, &tables, &madt), ACPI_BAD_LENGTH);
-	assert_int_equal(madt.processor_count, 0);
-}
-
 static void fadt_gives_ports_and_prefers_the_generic_form(void **state)
 {
 	struct acpi_tables tables;
@@ -386,8 +341,6 @@ int main(void)
 		cmocka_unit_test_setup(more_tables_than_fit_are_an_error, clear_memory),
 		cmocka_unit_test_setup(mcfg_gives_every_window, clear_memory),
 		cmocka_unit_test_setup(hpet_gives_its_address_only_in_memory_space, clear_memory),
-		cmocka_unit_test_setup(madt_counts_processors_that_can_run, clear_memory),
-		cmocka_unit_test_setup(madt_entries_of_bad_length_are_refused, clear_memory),
 		cmocka_unit_test_setup(fadt_gives_ports_and_prefers_the_generic_form, clear_memory),
 		cmocka_unit_test_setup(ivrs_blocks_of_one_base_are_one_unit, clear_memory),
 		cmocka_unit_test_setup(ivrs_entries_that_pass_their_block_are_refused, clear_memory),

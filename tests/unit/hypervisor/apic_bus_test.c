@@ -101,15 +101,6 @@ static void the_highest_vector_above_the_priority_comes_first(void **state)
 	assert_int_equal(pending(0), -1);
 }
 
-static void an_acceptance_taken_back_leaves_the_request(void **state)
-{
-	(void)state;
-	(void)apic_bus_message(&bus, 0xfee00000, 0x50);
-	take(0, 0x50);
-	local_apic_unaccept(&bus.local[0], 0x50);
-	take(0, 0x50);
-}
-
 static void messages_go_where_they_are_addressed(void **state)
 {
 	(void)state;
@@ -420,7 +411,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(a_disabled_apic_takes_no_interrupt, setup),
 		cmocka_unit_test_setup(the_highest_vector_above_the_priority_comes_first, setup),
-		cmocka_unit_test_setup(an_acceptance_taken_back_leaves_the_request, setup),
 		cmocka_unit_test_setup(messages_go_where_they_are_addressed, setup),
 		cmocka_unit_test_setup(devices_cannot_send_nmi_init_or_startup, setup),
 		cmocka_unit_test_setup(a_vector_below_16_is_an_error, setup),

@@ -314,10 +314,6 @@ void arch_unlock(struct lock *lock)
 	lock->word = 0;
 }
 
-void arch_relax(void)
-{
-}
-
 unsigned int arch_processor(void)
 {
 	return fake_processor;

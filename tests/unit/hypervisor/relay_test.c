@@ -411,7 +411,7 @@ static void queues_with_bad_addresses_do_not_start(void **state)
 	assert_true(virtqueue_start(&queue, &guest, 16, DESC, 0, USED, false));
 	assert_int_equal(virtqueue_take(&queue, &relay.chain), VIRTQUEUE_BROKEN);
 	assert_false(virtqueue_complete(&queue, 0, 0, &effects.interrupt_guest));
-	virtqueue_reset(&queue);
+	queue = (struct virtqueue){ 0 }; /* as a device's reset leaves it */
 	assert_int_equal(virtqueue_take(&queue, &relay.chain), VIRTQUEUE_EMPTY);
 	assert_false(virtqueue_want_notify(&queue, true));
 	/* An area that is not all there is refused. */
