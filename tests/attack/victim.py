@@ -84,7 +84,10 @@ class Victim:
     def fire(self, line):
         """Runs a shell line that may well be the attacker's last."""
         self.number += 1
-        self.pc.send(f"{self.number} {len(line)} {line}\n")
+        try:
+            self.pc.send(f"{self.number} {len(line)} {line}\n")
+        except machine.MachineError as error:
+            raise Gone(str(error)) from error
 
     def ring0(self, *words, processor=0):
         """One act at CPL 0; numbers are given as int. Returns the value, or raises Fault."""

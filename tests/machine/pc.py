@@ -10,6 +10,7 @@ with its serial port captured. Always `-accel tcg`: the tests mean the emulated 
 The serial log stays in the machine's work folder (`pc.log`); the last run's log is never deleted, so a failure can be
 read afterwards. docs/testing.md has the whole picture.
 """
+import contextlib
 import ctypes
 import os
 import re
@@ -157,7 +158,8 @@ class Pc:
             self._qmp = None
         if self.process:
             self.read(0)
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # what was typed last may not have got there
+                self.process.stdin.close()
             self.process.stdout.close()
             self._log_file.close()
             self._errors.close()
@@ -208,8 +210,11 @@ class Pc:
 
     def send(self, text):
         """Types `text` into the serial port."""
-        self.process.stdin.write(text.encode())
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(text.encode())
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failure(f"ended (status {self.process.wait()}) before it was told '{text.strip()}'") from None
 
     @property
     def qmp(self):

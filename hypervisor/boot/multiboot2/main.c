@@ -66,8 +66,6 @@ static void read_command_line(void)
 	const char *from = multiboot.command_line;
 	size_t size = 0, word = 0;
 
-	while (*from && *from != ' ') /* our own name */
-		from++;
 	for (; *from && size < sizeof(text) - 1; from++) {
 		text[size++] = *from == ' ' ? '\n' : *from;
 		if (*from == ' ' || from[1] == 0) {

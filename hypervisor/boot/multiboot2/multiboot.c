@@ -62,13 +62,18 @@ static void add_region(struct multiboot *result, uint64_t base, uint64_t length,
 		};
 }
 
-static void add_module(struct multiboot *result, uint64_t base, uint64_t end, const char *text)
+/* Version 1 is QEMU's here, and it puts the file's name first; GRUB, by version 2, leaves the name out. */
+static const char *without_name(const char *text)
 {
-	/* The file's name comes first. */
 	while (*text && *text != ' ')
 		text++;
 	while (*text == ' ')
 		text++;
+	return text;
+}
+
+static void add_module(struct multiboot *result, uint64_t base, uint64_t end, const char *text)
+{
 	if (result->module_count < MULTIBOOT_MAX_MODULES)
 		result->modules[result->module_count++] =
 			(struct multiboot_module){ base, end, text };
@@ -77,11 +82,11 @@ static void add_module(struct multiboot *result, uint64_t base, uint64_t end, co
 static void read1(const struct info1 *info, struct multiboot *result)
 {
 	if (info->flags & INFO_COMMAND_LINE)
-		result->command_line = at(info->command_line);
+		result->command_line = without_name(at(info->command_line));
 	for (uint32_t i = 0; (info->flags & INFO_MODULES) && i < info->module_count; i++) {
 		const struct module1 *module = at(info->modules + i * sizeof(*module));
 
-		add_module(result, module->base, module->end, at(module->text));
+		add_module(result, module->base, module->end, without_name(at(module->text)));
 	}
 	for (uint32_t i = 0; (info->flags & INFO_MEMORY_MAP) && i < info->map_bytes;) {
 		const struct entry1 *entry = at(info->map + i);

@@ -15,11 +15,11 @@
 
 struct multiboot_module {
 	uint64_t base, end;
-	const char *text; /* what followed the file's name */
+	const char *text; /* without the file's name */
 };
 
 struct multiboot {
-	const char *command_line; /* ours; never NULL */
+	const char *command_line; /* ours, without our name; never NULL */
 	const void *rsdp; /* ACPI's root pointer, if the loader hands one over */
 	struct multiboot_module modules[MULTIBOOT_MAX_MODULES];
 	uint32_t module_count;
