@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whose an NMI is. A processor keeps only one that it could not take yet, so a doorbell and another
+ * Whose an NMI is. A processor keeps only one that it could not take yet, so a doorbell's and another
  * source's NMI can arrive as one: a ring alone does not say that nobody else asked. The sources that raise
  * NMIs without the hypervisor are asked then; the service domain's own messages are requests, never NMIs.
+ *
+ * For the same reason rings that follow each other cannot be counted. So there is never more than one on its way
+ * (processor.c), and the doorbell is cleared only once an NMI has been taken.
  */
 #include "apic.h"
 #include "cpu.h"
@@ -41,10 +44,15 @@ static bool counters_ask(void)
 	return any_overflowed(0xc0010000, 0xc0010004, 4, 1);
 }
 
-void nmi_arrived(struct processor *processor)
+void nmi_account(struct processor *processor)
 {
-	bool is_ours = __atomic_exchange_n(&processor->doorbell, 0, __ATOMIC_SEQ_CST);
+	uint64_t count = READ_ONCE(processor->nmi_count);
+	bool is_ours;
 
+	if (count == processor->nmi_accounted)
+		return;
+	processor->nmi_accounted = count;
+	is_ours = __atomic_exchange_n(&processor->doorbell, 0, __ATOMIC_SEQ_CST);
 	if (!is_ours || (in8(SYSTEM_CONTROL) & SYSTEM_ERRORS) || counters_ask())
 		processor->is_nmi_pending = 1;
 }

@@ -4,8 +4,8 @@
  *
  * A request is a bit in the target's word and an NMI, which the service domain cannot mask. An NMI
  * that is not announced by the target's doorbell word is the service domain's own and is handed on.
- * The doorbell is cleared before the NMI is taken: a second ring in between shares the NMI, while
- * clearing it afterwards would make the second look like the service domain's. See nmi.c.
+ * Whoever finds the doorbell set sends no second NMI: the first has not been answered, and the target looks
+ * for requests after it has answered. See nmi.c.
  */
 #include "apic.h"
 #include "cpu.h"
@@ -127,11 +127,11 @@ void processor_restore_tables(const struct descriptor_table *gdtr,
 			 : "rax", "memory");
 }
 
-/* An NMI only has to make the target leave guest mode or its sleep. */
+/* An NMI only has to make the target leave guest mode or its sleep. What is asked stands in its words before. */
 static void ring(struct processor *target)
 {
-	__atomic_store_n(&target->doorbell, 1, __ATOMIC_SEQ_CST);
-	apic_send_nmi(target->apic_id);
+	if (!__atomic_exchange_n(&target->doorbell, 1, __ATOMIC_SEQ_CST))
+		apic_send_nmi(target->apic_id);
 }
 
 void processor_request(struct processor *processor, uint32_t requests)
@@ -143,7 +143,7 @@ void processor_request(struct processor *processor, uint32_t requests)
 void processor_poll_flush(void)
 {
 	struct processor *self = this_processor();
-	uint64_t wanted = __atomic_load_n(&self->flush_wanted, __ATOMIC_ACQUIRE);
+	uint64_t wanted = __atomic_load_n(&self->flush_wanted, __ATOMIC_SEQ_CST);
 
 	if (wanted == self->flush_done)
 		return;
@@ -166,7 +166,7 @@ static void flush_processors(void)
 
 		if (target == self || !__atomic_load_n(&target->is_online, __ATOMIC_ACQUIRE))
 			continue;
-		__atomic_store_n(&target->flush_wanted, number, __ATOMIC_RELEASE);
+		__atomic_store_n(&target->flush_wanted, number, __ATOMIC_SEQ_CST);
 		ring(target);
 	}
 	vendor_flush(self);
@@ -198,7 +198,9 @@ void processor_stop_others(void)
 
 		if (target == self || !__atomic_load_n(&target->is_online, __ATOMIC_ACQUIRE))
 			continue;
-		processor_request(target, REQUEST_STOP);
+		__atomic_fetch_or(&target->requests, REQUEST_STOP, __ATOMIC_SEQ_CST);
+		/* Whatever its doorbell says: the processor that set it may be the one that cannot go on. */
+		apic_send_nmi(target->apic_id);
 		while (!__atomic_load_n(&target->is_stopped, __ATOMIC_ACQUIRE)) {
 			processor_poll_flush();
 			cpu_relax();

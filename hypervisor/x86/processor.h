@@ -82,9 +82,10 @@ struct processor {
 	uint32_t is_nmi_blocked; /* an NMI was handed on and has not returned */
 	uint32_t is_nmi_pending;
 	uint32_t requests;	 /* enum request; written by all */
-	uint32_t doorbell;	 /* the next NMI is ours; written by all */
+	uint32_t doorbell;	 /* a ring is on its way; written by all */
 	uint64_t flush_wanted;	 /* number of the last flush asked of this processor */
 	uint64_t flush_done;
+	uint64_t nmi_accounted;	 /* nmi_count when somebody last asked whose they were */
 	uint64_t gdt[7];
 	struct task_state tss;
 };
@@ -140,10 +141,10 @@ void processor_init_idt(bool with_stacks);
 void processor_request(struct processor *processor, uint32_t requests);
 
 /**
- * An NMI exit: takes the doorbell's ring, and makes the NMI pending for the service domain if nobody rang
- * or another source may share it. Call before the NMI itself is taken.
+ * Accounts for NMIs that were taken: answers the doorbell, and makes an NMI pending for the service domain if nobody
+ * rang or another source may share it. Call wherever one may have been taken, before requests are looked at.
  */
-void nmi_arrived(struct processor *processor);
+void nmi_account(struct processor *processor);
 
 /** Does what a flush asks, wherever this processor is; called in every waiting loop. */
 void processor_poll_flush(void);

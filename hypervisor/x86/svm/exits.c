@@ -141,13 +141,6 @@ static void exit_hypercall(struct processor *processor, struct vmcb *vmcb)
 	gpr[GPR_RDX] = call.value;
 }
 
-/* APM 15.21.2: the NMI is still pending now. */
-static void exit_nmi(struct processor *processor)
-{
-	nmi_arrived(processor);
-	vendor_take_pending();
-}
-
 void svm_exit(struct processor *processor, struct vmcb *vmcb)
 {
 	uint32_t code = (uint32_t)vmcb->exit_code;
@@ -171,15 +164,14 @@ void svm_exit(struct processor *processor, struct vmcb *vmcb)
 		exit_hypercall(processor, vmcb);
 		break;
 	case EXIT_NMI:
-		exit_nmi(processor);
+	case EXIT_SMI:
+		/* Still pending now (15.21.2). */
+		vendor_take_pending();
 		break;
 	case EXIT_IRET:
 		/* The NMI's handler ends here; another one may come before IRET has run. */
 		processor->is_nmi_blocked = 0;
 		vmcb->intercept1 &= ~INTERCEPT1_IRET;
-		break;
-	case EXIT_SMI:
-		vendor_take_pending();
 		break;
 	case EXIT_INVD:
 	case EXIT_WBINVD:
@@ -210,6 +202,7 @@ static void wait_for_requests(struct processor *processor)
 	uint8_t vector;
 
 	for (;;) {
+		nmi_account(processor);
 		processor_poll_flush();
 		if (__atomic_load_n(&processor->requests, __ATOMIC_ACQUIRE) & REQUEST_STOP)
 			power_park();
@@ -217,10 +210,7 @@ static void wait_for_requests(struct processor *processor)
 			vendor_reset(processor, vector);
 		if (!processor->is_waiting)
 			return;
-		__atomic_store_n(&processor->doorbell, 0, __ATOMIC_SEQ_CST);
 		vendor_wait();
-		/* The ring that ended the wait is answered; left standing, it would hide another NMI. */
-		__atomic_store_n(&processor->doorbell, 0, __ATOMIC_SEQ_CST);
 	}
 }
 

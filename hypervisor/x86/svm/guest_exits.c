@@ -342,8 +342,8 @@ static bool exit_memory(struct processor *processor, struct svm_vcpu *guest, str
 /* An NMI nobody rang for is the service domain's; it gets it when it runs next (15.21.2). */
 static bool exit_nmi(struct processor *processor, const struct vcpu *vcpu, struct bulkhead_run *run)
 {
-	nmi_arrived(processor);
 	vendor_take_pending();
+	nmi_account(processor);
 	/* Another vCPU may have rung: nothing is for the service domain then. */
 	if (vcpu->guest->platform && !processor->is_nmi_pending &&
 	    !__atomic_load_n(&processor->requests, __ATOMIC_SEQ_CST))
@@ -409,6 +409,7 @@ bool svm_guest_exit(struct processor *processor, struct vcpu *vcpu, struct bulkh
 		return svm_guest_end(guest, run, BULKHEAD_RUN_FAULT);
 	case EXIT_SMI:
 		vendor_take_pending();
+		nmi_account(processor);
 		return true;
 	case EXIT_CPUID:
 		return exit_cpuid(processor, vcpu, vmcb);

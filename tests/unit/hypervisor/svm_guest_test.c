@@ -52,7 +52,7 @@ void vendor_take_pending(void)
 {
 }
 
-void nmi_arrived(struct processor *processor)
+void nmi_account(struct processor *processor)
 {
 	processor->doorbell = 0;
 }
