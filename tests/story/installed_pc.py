@@ -1,0 +1,92 @@
+"""A PC that ./install-image's medium put Bulkhead on: made from nothing, started, told what to do by the root shell on its
+serial port. Its disk, firmware's variables and TPM stay from start to start. Used by story tests and ./demo.
+"""
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.join(ROOT, "tests/machine"), os.path.join(ROOT, "tests/attack")]
+import pc as machine  # noqa: E402
+from quick import TIMER  # noqa: E402
+from company import Failure  # noqa: E402
+
+SERVER = "10.0.2.100:8443"  # where the PC finds the server; QEMU hands each connection to the one on loopback
+SECONDS = 900               # limits against hanging only
+SMALL = ["slot-mib=256", "esp-mib=160"]
+
+
+def make_image(folder, release, *, answers=(), update=None, append="", words=()):
+    """Runs ./install-image; returns the medium's path."""
+    medium = os.path.join(folder, f"medium-{release}.img")
+    command = [os.path.join(ROOT, "install-image"), "--output", medium, "--release", str(release), "--console", "serial",
+               "--platform-key", os.path.join(folder, "platform.key"),
+               f"--append=bulkhead.console {TIMER} {append}".rstrip(), *words]
+    for answer in answers:
+        command += ["--answer", answer]
+    if update:
+        command += ["--update", update]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failure(f"./install-image: {done.stderr[-1000:]}")
+    return medium
+
+
+class InstalledPc:
+    """One PC with a disk, a TPM and firmware of its own, from its first start with the medium on."""
+
+    def __init__(self, folder, name, port=None, memory_mib=2048):
+        self.folder, self.name, self.memory_mib = os.path.join(folder, name), name, memory_mib
+        self.forwards = {SERVER: f"busybox nc 127.0.0.1 {port}"} if port else {}
+        self.recovery = self.pc = None
+
+    def power_on(self, *, stick=None, more_disks=(), reboots=True):
+        """`more_disks`: files that are plugged in as disks /dev/nvme1n1 and on, and not written."""
+        extra = [word for i, disk in enumerate(more_disks) for word in (
+            "-drive", f"if=none,id=more{i},format=raw,snapshot=on,file={disk}", "-device", f"nvme,drive=more{i},serial=more{i}")]
+        self.pc = machine.Pc(self.name, machine.Owned(self.folder, stick=stick), tpm=True, scratch_mib=0, reboots=reboots,
+                             memory_mib=self.memory_mib, forwards=self.forwards, extra=extra)
+        self.pc.start()
+        return self.pc
+
+    def install(self, medium, say=lambda line: None):
+        """Starts from the medium, which asks nothing, and ends when the PC goes off."""
+        pc = self.power_on(stick=medium, reboots=False)
+        pc.wait(r"installer$", SECONDS)
+        found = pc.wait(r"^Installed on (\S+)\.|Installing failed", SECONDS, also=lambda line: say(line) if line.strip() else None)
+        if not found.group(1):
+            raise Failure(f"the installer failed; serial log: {pc.log}")
+        self.recovery = pc.wait(r"^    ((?:[a-z2-7]{4} ){7}[a-z2-7]{4})", SECONDS).group(1)
+        pc.wait_end(SECONDS)
+        pc.stop()
+
+    def start(self, **more):
+        """Starts from its own disk, up to a root shell."""
+        self.power_on(**more)
+        self.shell()
+
+    def shell(self):
+        """Waits for the shell; whoever asks for the recovery key has failed."""
+        if "Recovery" in self.pc.wait(r"#BH# |Recovery key", SECONDS, prompt=True).group(0):
+            raise Failure(f"the TPM did not open the data partition; serial log: {self.pc.log}")
+
+    def run(self, command):
+        """Runs a command on the PC; returns its lines. Raises Failure unless it ends well."""
+        self.pc.send(f"{command}; echo ST''ATUS=$?\n")
+        lines = []
+        status = self.pc.wait(r"STATUS=(\d+)", SECONDS, also=lines.append).group(1)
+        text = "\n".join(lines)
+        if status != "0":
+            raise Failure(f"{command}: status {status}; serial log: {self.pc.log}:\n{text[-800:]}")
+        return text
+
+    def restart(self):
+        self.pc.send("systemctl reboot\n")
+        self.pc.wait(r"BdsDxe: starting", SECONDS)
+        self.shell()
+
+    def power_off(self):
+        if self.pc:
+            self.pc.stop()
+
+    stop = power_off
