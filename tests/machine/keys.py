@@ -3,11 +3,12 @@
 The store is written the way firmware would (UEFI 2.10, 32.4; EDK2, VariableFormat.h), so a PC starts with the platform
 key in place and Secure Boot on: nothing needs to be enrolled by hand or by a program of its own.
 """
-import glob
 import os
 import struct
 import subprocess
 import uuid
+
+import signing  # image/signing.py: pc has put image/ on the path
 
 GLOBAL = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 IMAGE_SECURITY = uuid.UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
@@ -32,16 +33,12 @@ def make(folder, name):
 
 def sign(key, source, target):
     """Signs a PE file; `key` is what make() returned."""
-    subprocess.run(["sbsign", "--key", key[0], "--cert", key[1], "--output", target, source], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return target
+    return signing.Signer(*key[:2]).program(source, target)
 
 
 def sign_module(key, source, target, kernel_folder):
     """Signs a kernel module for the kernel in `kernel_folder`, which trusts firmware's db under Secure Boot."""
-    tool = glob.glob(os.path.join(kernel_folder, "usr/lib/linux-kbuild-*/scripts/sign-file"))[0]
-    subprocess.run([tool, "sha256", key[0], key[1], source, target], check=True)
-    return target
+    return signing.Signer(*key[:2]).module(source, target, kernel_folder)
 
 
 def _variable(name, vendor, data):
