@@ -24,15 +24,15 @@
 #define AGENT_URL_MAX		 256
 #define AGENT_DOCUMENT_MAX_BYTES (6u << 20)
 
-/* What has a server of its own: the configuration disk only where our monitor runs the guest. */
-enum { AGENT_SYSTEM_DISK, AGENT_USER_DISK, AGENT_CONFIG_DISK, AGENT_DISKS };
+/* What has a server of its own; the last two only where our monitor runs the guest. */
+enum { AGENT_SYSTEM_DISK, AGENT_USER_DISK, AGENT_CONFIG_DISK, AGENT_NETWORK_CARD, AGENT_SERVERS };
 
 /** A guest's processes while it runs. */
 struct agent_running {
 	char name[AGENT_NAME_MAX];
 	uint64_t release;
 	pid_t monitor;
-	pid_t disks[AGENT_DISKS];
+	pid_t servers[AGENT_SERVERS];
 	char directory[AGENT_PATH_MAX]; /* sockets and the configuration disk */
 	int64_t started;
 	bool stopping;

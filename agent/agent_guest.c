@@ -1,18 +1,13 @@
 /*
- * Guests as processes: a server for each disk, then the monitor. Keys reach a disk's server through
- * inherited memory files, never by command line, environment or disk.
+ * Guests as processes: a server for each disk, then the monitor.
  */
 #include "agent_guest.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,20 +16,12 @@
 #include "agent_log.h"
 #include "agent_machine.h"
 #include "agent_policy.h"
+#include "agent_spawn.h"
 #include "durable_file.h"
 #include "fat_image.h"
 #include "identity.h"
 
 #define STOP_SECONDS 30 /* from asking to killing */
-#define SOCKET_TRIES 200
-
-/* Numbers at which a disk's server finds its keys. */
-enum { KEY_FILE = 3, DOMAIN_KEY_FILE = 4, KEY_FILES = 2, FIRST_FREE_FILE = 10 };
-
-/** Keys of one program; NULL: none at that number. */
-struct spawn_keys {
-	const unsigned char *keys[KEY_FILES];
-};
 
 struct agent_running *agent_guest_running(struct agent *agent, const char *name)
 {
@@ -42,98 +29,6 @@ struct agent_running *agent_guest_running(struct agent *agent, const char *name)
 		if (agent->running[i].monitor > 0 && strcmp(agent->running[i].name, name) == 0)
 			return &agent->running[i];
 	return NULL;
-}
-
-/** A sealed memory file with a key. Returns its descriptor or negative errno. */
-static int key_file(const unsigned char key[32])
-{
-	int made = memfd_create("key", MFD_CLOEXEC | MFD_ALLOW_SEALING), file = -1, result = 0;
-
-	if (made < 0)
-		return -errno;
-	if (write(made, key, 32) != 32 || lseek(made, 0, SEEK_SET) != 0 ||
-	    fcntl(made, F_ADD_SEALS,
-		  F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
-		result = -errno;
-	/* Out of the way of the numbers it is given to. */
-	if (result == 0 && (file = fcntl(made, F_DUPFD_CLOEXEC, FIRST_FREE_FILE)) < 0)
-		result = -errno;
-	close(made);
-	return result ? result : file;
-}
-
-/** The child's side: its descriptors, then the program. */
-static void become(char *const words[], int log_file, const int files[KEY_FILES])
-{
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	sigset_t none;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dup2(null, 0);
-	dup2(log_file >= 0 ? log_file : null, 1);
-	dup2(log_file >= 0 ? log_file : null, 2);
-	for (int i = 0; i < KEY_FILES; i++)
-		if (files[i] >= 0 && dup2(files[i], KEY_FILE + i) < 0)
-			_exit(126);
-	execvp(words[0], words);
-	dprintf(2, "%s: %s\n", words[0], strerror(errno));
-	_exit(127);
-}
-
-/** Runs a program with keys at KEY_FILE and on. Returns its process or negative errno. */
-static pid_t spawn(const struct agent_command *command, const struct agent_value *values,
-		   const char *log, const struct spawn_keys *keys)
-{
-	char **words = agent_config_fill(command, values);
-	int files[KEY_FILES] = {-1, -1}, log_file;
-	pid_t child = 0;
-
-	if (!words)
-		return -errno;
-	log_file = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	for (int i = 0; keys && child == 0 && i < KEY_FILES; i++) {
-		if (!keys->keys[i])
-			continue;
-		files[i] = key_file(keys->keys[i]);
-		child = files[i] < 0 ? files[i] : 0;
-	}
-	if (child == 0) {
-		child = fork();
-		if (child == 0)
-			become(words, log_file, files);
-		child = child < 0 ? -errno : child;
-	}
-	for (int i = 0; i < KEY_FILES; i++)
-		if (files[i] >= 0)
-			close(files[i]);
-	if (log_file >= 0)
-		close(log_file);
-	agent_config_free_words(words);
-	return child;
-}
-
-/** Waits until a disk's server listens, or has died. */
-static int wait_for_socket(const char *path, pid_t process)
-{
-	for (int i = 0; i < SOCKET_TRIES; i++) {
-		if (access(path, F_OK) == 0)
-			return 0;
-		if (waitpid(process, NULL, WNOHANG) == process)
-			return -ESRCH;
-		usleep(50000);
-	}
-	return -ETIMEDOUT;
-}
-
-static void kill_one(pid_t *process)
-{
-	if (*process > 0) {
-		kill(*process, SIGKILL);
-		waitpid(*process, NULL, 0);
-	}
-	*process = 0;
 }
 
 /** Waits until nobody reads the resting disk of a guest that starts: a backup goes on from the
@@ -155,7 +50,8 @@ static int start_disk(struct agent *agent, struct agent_running *running, int nu
 		      const struct agent_disk *disk, char target[AGENT_PATH_MAX],
 		      char error[AGENT_ERROR_MAX])
 {
-	const struct spawn_keys keys = {{disk->key, disk->store[0] ? disk->domain_key : NULL}};
+	const struct agent_spawn_keys keys = {
+	    {disk->key, disk->store[0] ? disk->domain_key : NULL}};
 	char log[AGENT_PATH_MAX + 16], control[AGENT_PATH_MAX + 16];
 	int result;
 
@@ -165,7 +61,7 @@ static int start_disk(struct agent *agent, struct agent_running *running, int nu
 	snprintf(log, sizeof(log), "%s.log", target);
 	snprintf(control, sizeof(control), "%s.control", target);
 	unlink(target);
-	running->disks[number] = spawn(
+	running->servers[number] = agent_spawn(
 	    &agent->config.disk,
 	    (const struct agent_value[]){{"kind", disk->kind},
 					 {"state", disk->state},
@@ -182,11 +78,8 @@ static int start_disk(struct agent *agent, struct agent_running *running, int nu
 					 {"control", control},
 					 {NULL, NULL}},
 	    log, &keys);
-	result = running->disks[number] < 0 ? running->disks[number]
-					    : wait_for_socket(target, running->disks[number]);
+	result = agent_spawn_wait(&running->servers[number], target);
 	if (result != 0) {
-		if (result == -ESRCH)
-			running->disks[number] = 0;
 		snprintf(error, AGENT_ERROR_MAX, "%s: its %s disk cannot be served: %s; see %.130s",
 			 running->name, disk->kind,
 			 result == -EINVAL  ? "\"disk\" names a %{...} that does not exist"
@@ -226,31 +119,6 @@ static int write_config_disk(struct agent *agent, struct agent_running *running,
 	return result;
 }
 
-/** Serves the configuration disk, which is a plain file, to a monitor that takes sockets only. */
-static int start_config_disk(struct agent *agent, struct agent_running *running, const char *socket,
-			     const char *file, char error[AGENT_ERROR_MAX])
-{
-	static char socket_word[] = "--socket=%{socket}", file_word[] = "--file=%{file}",
-		    serial[] = "--serial=config";
-	const struct agent_command command = {
-	    4, {agent->config.disk.words[0], socket_word, file_word, serial}};
-	char log[AGENT_PATH_MAX + 16];
-	pid_t *process = &running->disks[AGENT_CONFIG_DISK];
-	int result;
-
-	snprintf(log, sizeof(log), "%s.log", socket);
-	unlink(socket);
-	*process = spawn(&command, (const struct agent_value[]){{"socket", socket}, {"file", file}, {NULL, NULL}}, log,
-			 NULL);
-	result = *process < 0 ? *process : wait_for_socket(socket, *process);
-	if (result == -ESRCH)
-		*process = 0;
-	if (result != 0)
-		snprintf(error, AGENT_ERROR_MAX, "%s: its configuration disk cannot be served; see %.200s", running->name,
-			 log);
-	return result;
-}
-
 static int start_monitor(struct agent *agent, struct agent_running *running, const char *system,
 			 const char *user, const char *config, const char *machine, char error[AGENT_ERROR_MAX])
 {
@@ -269,7 +137,7 @@ static int start_monitor(struct agent *agent, struct agent_running *running, con
 	snprintf(log, sizeof(log), "%s/monitor.log", running->directory);
 	snprintf(release, sizeof(release), "%llu", (unsigned long long)running->release);
 	snprintf(guest_agent, sizeof(guest_agent), "%s/guest-agent", running->directory);
-	running->monitor = spawn(&agent->config.monitor,
+	running->monitor = agent_spawn(&agent->config.monitor,
 				 (const struct agent_value[]){{"name", running->name},
 							      {"release", release},
 							      {"system", system},
@@ -376,12 +244,12 @@ int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ER
 		result = start_disk(agent, running, AGENT_USER_DISK, &disks[1], user, error);
 	agent_disks_forget(disks, identity);
 	if (result == 0 && machine.config[0])
-		result = start_config_disk(agent, running, machine.config_disk, config, error);
+		result = agent_machine_serve(agent, running, &machine, config, error);
 	if (result == 0)
 		result = start_monitor(agent, running, system, user, config, machine.config, error);
 	if (result != 0) {
-		for (int i = 0; i < AGENT_DISKS; i++)
-			kill_one(&running->disks[i]);
+		for (int i = 0; i < AGENT_SERVERS; i++)
+			agent_spawn_kill(&running->servers[i]);
 		running->monitor = 0;
 		return result;
 	}
@@ -419,16 +287,16 @@ static void guest_ended(struct agent *agent, struct agent_running *running, int 
 	char config[AGENT_PATH_MAX + 16];
 
 	running->monitor = 0;
-	for (int i = 0; i < AGENT_DISKS; i++) {
-		if (running->disks[i] <= 0)
+	for (int i = 0; i < AGENT_SERVERS; i++) {
+		if (running->servers[i] <= 0)
 			continue;
-		kill(running->disks[i], SIGTERM);
-		for (int wait = 0; wait < 100 && waitpid(running->disks[i], NULL, WNOHANG) == 0;
+		kill(running->servers[i], SIGTERM);
+		for (int wait = 0; wait < 100 && waitpid(running->servers[i], NULL, WNOHANG) == 0;
 		     wait++)
 			usleep(20000);
-		if (kill(running->disks[i], 0) == 0)
-			kill_one(&running->disks[i]);
-		running->disks[i] = 0;
+		if (kill(running->servers[i], 0) == 0)
+			agent_spawn_kill(&running->servers[i]);
+		running->servers[i] = 0;
 	}
 	snprintf(config, sizeof(config), "%s/config.img", running->directory);
 	unlink(config);

@@ -6,13 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent_disks.h"
+#include "agent_policy.h"
+#include "agent_spawn.h"
 #include "durable_file.h"
 #include "store/manifest.h"
 #include "trust/guest_config.h"
 
 #define MANIFEST_MAX_BYTES (64u << 20)
+
+/* What a personal guest is. */
+static const struct descriptor own_machine = {
+    .memory_mib = 2048, .processors = 2, .has_network = true};
 
 struct descriptor_text {
 	char text[DESCRIPTOR_TEXT_MAX];
@@ -130,6 +137,8 @@ static int write_config(struct agent *agent, const struct agent_running *running
 				      .system = system,
 				      .user = user,
 				      .config = machine->config_disk,
+				      .network = machine->card,
+				      .mac = machine->mac,
 				      .console = console,
 				      .control = control,
 				      .descriptor = descriptor_file,
@@ -143,6 +152,8 @@ static int write_config(struct agent *agent, const struct agent_running *running
 		result = path_in(running, "user", user);
 	if (result == 0)
 		result = path_in(running, "config", machine->config_disk);
+	if (result == 0)
+		result = path_in(running, "network", machine->card);
 	if (result == 0)
 		result = path_in(running, "console", console);
 	if (result == 0)
@@ -160,23 +171,120 @@ static int write_config(struct agent *agent, const struct agent_running *running
 	return result;
 }
 
-int agent_machine_write(struct agent *agent, const struct agent_running *running,
-			struct agent_machine *machine, char error[AGENT_ERROR_MAX])
+/**
+ * Plugs the guest's card into the network that policy gives it: "TAP@A.B" is the tap TAPn, which
+ * bulkhead-net-setup made, with the network A.B.n.0/30, for the guest in place n of this agent.
+ */
+static int plan_card(struct agent *agent, const struct agent_running *running,
+		     struct agent_machine *machine, char error[AGENT_ERROR_MAX])
 {
-	char descriptor_file[AGENT_PATH_MAX], key_file[AGENT_PATH_MAX], key[66];
-	struct descriptor_text descriptor;
-	int result = find_descriptor(agent, running, &descriptor, error);
+	unsigned int place = (unsigned int)(running - agent->running), first, second;
+	const char *text;
+	char tap[12], more;
+	int result = agent_policy_network(agent, running->name, &text, error);
 
 	if (result != 0)
 		return result;
-	sodium_bin2hex(key, sizeof(key), descriptor.key.bytes, sizeof(descriptor.key.bytes));
+	if (sscanf(text, "%11[a-z]@%u.%u%c", tap, &first, &second, &more) != 3 || first > 255 ||
+	    second > 255) {
+		snprintf(error, AGENT_ERROR_MAX,
+			 "%s: it has a network card and this PC no network for it; \"networks\" in agent.json "
+			 "says \"%.40s\" and should say TAP@A.B (docs/agent.md)",
+			 running->name, text);
+		return -ENODEV;
+	}
+	machine->has_card = true;
+	snprintf(machine->tap, sizeof(machine->tap), "%s%u", tap, place);
+	snprintf(machine->mac, sizeof(machine->mac), "02:42:48:%02x:%02x:%02x", first, second, place);
+	snprintf(machine->address, sizeof(machine->address), "%u.%u.%u.2/30", first, second, place);
+	snprintf(machine->gateway, sizeof(machine->gateway), "%u.%u.%u.1", first, second, place);
+	return 0;
+}
+
+/** Waits for a server that was started; says which one where it does not come. */
+static int served(const struct agent_running *running, pid_t *process, const char *socket,
+		  const char *what, char error[AGENT_ERROR_MAX])
+{
+	int result = agent_spawn_wait(process, socket);
+
+	if (result != 0)
+		snprintf(error, AGENT_ERROR_MAX, "%s: its %s cannot be served: %s; see %.180s.log",
+			 running->name, what, result == -ESRCH ? "the program ended" : strerror(-result),
+			 socket);
+	return result;
+}
+
+static pid_t start_server(const char *const words[], int count, const char *socket)
+{
+	struct agent_command command = {.count = count};
+	char log[AGENT_PATH_MAX + 16];
+
+	for (int i = 0; i < count; i++)
+		command.words[i] = (char *)words[i];
+	snprintf(log, sizeof(log), "%s.log", socket);
+	unlink(socket);
+	return agent_spawn(&command, (const struct agent_value[]){{NULL, NULL}}, log, NULL);
+}
+
+int agent_machine_serve(struct agent *agent, struct agent_running *running,
+			const struct agent_machine *machine, const char *config_file,
+			char error[AGENT_ERROR_MAX])
+{
+	const char *const disk[] = {agent->config.disk.words[0], "--socket", machine->config_disk,
+				    "--file", config_file, "--serial", "config"};
+	const char *const card[] = {NET_PROGRAM, "--socket", machine->card, "--tap", machine->tap, "--mac",
+				    machine->mac, "--address", machine->address, "--gateway",
+				    machine->gateway};
+	pid_t *process = &running->servers[AGENT_CONFIG_DISK];
+	int result;
+
+	*process = start_server(disk, sizeof(disk) / sizeof(disk[0]), machine->config_disk);
+	result = served(running, process, machine->config_disk, "configuration disk", error);
+	if (result != 0 || !machine->has_card)
+		return result;
+	process = &running->servers[AGENT_NETWORK_CARD];
+	*process = start_server(card, sizeof(card) / sizeof(card[0]), machine->card);
+	return served(running, process, machine->card, "network card", error);
+}
+
+/** Puts the descriptor and the key that signed it beside the guest's sockets, for its monitor to check. */
+static int write_descriptor(const struct agent_running *running,
+			    const struct descriptor_text *descriptor,
+			    char descriptor_file[AGENT_PATH_MAX], char key_file[AGENT_PATH_MAX])
+{
+	char key[2 * sizeof(descriptor->key.bytes) + 2];
+	int result = write_file(running, "descriptor", descriptor->text, descriptor_file);
+
+	sodium_bin2hex(key, sizeof(key), descriptor->key.bytes, sizeof(descriptor->key.bytes));
 	strcat(key, "\n");
-	result = write_file(running, "descriptor", descriptor.text, descriptor_file);
-	if (result == 0)
-		result = write_file(running, "descriptor.key", key, key_file);
-	if (result == 0)
-		result = write_config(agent, running, &descriptor.read, descriptor_file, key_file,
-				      machine);
+	return result ? result : write_file(running, "descriptor.key", key, key_file);
+}
+
+/** Writes everything for a guest that the company describes. */
+static int write_described(struct agent *agent, const struct agent_running *running,
+			   const struct descriptor_text *descriptor, struct agent_machine *machine)
+{
+	char descriptor_file[AGENT_PATH_MAX], key_file[AGENT_PATH_MAX];
+	int result = write_descriptor(running, descriptor, descriptor_file, key_file);
+
+	return result ? result
+		      : write_config(agent, running, &descriptor->read, descriptor_file, key_file,
+				     machine);
+}
+
+int agent_machine_write(struct agent *agent, const struct agent_running *running,
+			struct agent_machine *machine, char error[AGENT_ERROR_MAX])
+{
+	bool is_own = agent->config.personal;
+	struct descriptor_text descriptor = {.read = own_machine};
+	int result = is_own ? 0 : find_descriptor(agent, running, &descriptor, error);
+
+	if (result == 0 && descriptor.read.has_network)
+		result = plan_card(agent, running, machine, error);
+	if (result != 0)
+		return result;
+	result = is_own ? write_config(agent, running, &descriptor.read, NULL, NULL, machine)
+			: write_described(agent, running, &descriptor, machine);
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX,
 			 "%s: its monitor's configuration cannot be written (%s, \"machine\": %.100s)",

@@ -49,9 +49,11 @@ void agent_policy_user_disk(const struct agent *agent, char size[24])
 	snprintf(size, 24, "%llu", (unsigned long long)bytes);
 }
 
-/** Whether the monitor's command has a place for the network. */
+/** Whether the monitor's command has a place for the network, or is ours, which has no other. */
 static bool monitor_takes_network(const struct agent *agent)
 {
+	if (agent->config.machine[0])
+		return true;
 	for (int i = 0; i < agent->config.monitor.count; i++)
 		if (strstr(agent->config.monitor.words[i], "%{network}"))
 			return true;

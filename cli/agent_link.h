@@ -10,7 +10,7 @@
 
 /** Where the agents of the company's and of the user's own guests listen unless told otherwise. */
 #define AGENT_LINK_COMPANY  "/run/bulkhead/agent"
-#define AGENT_LINK_PERSONAL "/run/bulkhead/personal"
+#define AGENT_LINK_PERSONAL "/run/bulkhead-own/agent"
 
 /** The options by which every command that talks to an agent finds it. Put into each command's own
  * table. */
@@ -19,7 +19,7 @@
 	{                                                                                          \
 		"socket", "PATH",                                                                  \
 		    "the agent's control socket (default /run/bulkhead/agent, or "                 \
-		    "/run/bulkhead/personal)",                                                     \
+		    "/run/bulkhead-own/agent)",                                                     \
 		    0, false                                                                       \
 	}
 

@@ -288,8 +288,15 @@ def policy_starts_a_guest_and_gives_it_space_and_network(directory, keep):
         wait_for(field, lambda: str(pc.status()["policy"][field]["value"]).lower() == value)
 
     def network():
-        with open(os.path.join(pc.run_directory, "agent.guests/work/network")) as file:
-            return file.read().strip()
+        """What the monitor of the start just made was told; it says so in its own time."""
+        path = os.path.join(pc.run_directory, "agent.guests/work/network")
+
+        def told():
+            with open(path) as file:
+                return file.read().strip()
+        text = wait_for("the monitor's word", lambda: os.path.exists(path) and told())
+        os.unlink(path)
+        return text
     pc.enrol(company, "alice")
     wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
     assert pc.guests()["work"]["state"] == "stopped", "nothing asked for a start"

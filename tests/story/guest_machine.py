@@ -141,6 +141,19 @@ def another_releases_manifest_starts_nothing(directory, keep):
     assert measured(pc) == fields(os.path.join(directory, "two.descriptor"))["measurement"]
 
 
+def a_card_without_a_network_on_this_pc_starts_nothing(directory, keep):
+    def make(company):
+        path = os.path.join(directory, "one.descriptor")
+        company.admin("image", "describe", path, "--machine", os.path.join(directory, "machine"), "--monitor", MONITOR, "--key",
+                      company.key("images.key"), "--memory", "128M", "--network")
+        assert fields(path)["network"] == "yes"
+        return path
+
+    _, pc, _ = set_up(directory, keep, ("one", make))
+    refused(pc, "no network for it")
+
+
 if __name__ == "__main__":
     tell([the_pc_makes_the_machine_that_was_described, a_release_without_a_descriptor_does_not_start,
-          a_descriptor_by_another_key_starts_nothing, another_releases_manifest_starts_nothing])
+          a_descriptor_by_another_key_starts_nothing, another_releases_manifest_starts_nothing,
+          a_card_without_a_network_on_this_pc_starts_nothing])
