@@ -19,6 +19,7 @@
 #include "agent_guest.h"
 #include "agent_keys.h"
 #include "agent_log.h"
+#include "agent_policy.h"
 #include "disk_transfer.h"
 #include "durable_file.h"
 #include "file_restore.h"
@@ -168,23 +169,6 @@ static int back_up(struct agent *agent, const char *guest)
 	return result;
 }
 
-/** True within the policy's window "HH:MM-HH:MM" (local time; over midnight too); always when there
- * is none. */
-static bool in_window(const char *window, time_t now)
-{
-	unsigned int from_hour, from_minute, to_hour, to_minute, minute, from, to;
-	struct tm parts;
-
-	if (!window ||
-	    sscanf(window, "%2u:%2u-%2u:%2u", &from_hour, &from_minute, &to_hour, &to_minute) != 4)
-		return true;
-	localtime_r(&now, &parts);
-	minute = (unsigned int)(parts.tm_hour * 60 + parts.tm_min);
-	from = from_hour * 60 + from_minute;
-	to = to_hour * 60 + to_minute;
-	return from <= to ? minute >= from && minute < to : minute >= from || minute < to;
-}
-
 static int back_up_if_due(void *context, const struct agent_guest_row *guest)
 {
 	struct agent *agent = context;
@@ -192,7 +176,7 @@ static int back_up_if_due(void *context, const struct agent_guest_row *guest)
 	struct agent_disk_row row;
 
 	if (interval == 0 || !agent_disks_has_user(agent, guest->name) ||
-	    !in_window(agent->effective.values[POLICY_BACKUP_WINDOW].text, time(NULL)))
+	    !agent_policy_in_window(agent->effective.values[POLICY_BACKUP_WINDOW].text, time(NULL)))
 		return 0;
 	if (agent_database_disk_get(agent->database, guest->name, &row) == 0 &&
 	    agent_now(agent) - row.last_backup < interval)

@@ -127,8 +127,11 @@ static int list_guest(void *context, const struct agent_guest_row *row)
 				    json_integer((json_int_t)progress.done_bytes));
 		json_object_set_new(entry, "total_bytes",
 				    json_integer((json_int_t)progress.total_bytes));
-		if (progress.error[0])
-			json_object_set_new(entry, "waits_for", json_string(progress.error));
+		if (progress.error[0] || progress.waits_for_window)
+			json_object_set_new(entry, "waits_for",
+					    json_string(progress.waits_for_window
+							    ? "the hours of transfers by policy"
+							    : progress.error));
 	} else if (strcmp(agent->progress.guest, row->name) == 0 &&
 		   agent->progress.total_bytes > 0) {
 		json_object_set_new(entry, "arriving_bytes",

@@ -130,10 +130,21 @@ static int make_directories(struct installation *installation, uint64_t release,
 					strerror(-result));
 }
 
+/** Whether the guest can do without this release for some hours: it has another one whole. */
+static bool can_wait(struct agent *agent, const char *image, uint64_t release)
+{
+	struct agent_guest_row row;
+
+	return agent_database_guest_get(agent->database, image, &row) == 0 && row.current != 0 &&
+	       row.current != release && agent_disks_complete(agent, image, row.current);
+}
+
 static int open_arrival(struct installation *installation, uint64_t release, const char *feed,
 			struct arrival **arrival)
 {
-	const struct arrival_request request = {.image = installation->image,
+	const struct arrival_request request = {.can_wait = can_wait(installation->agent,
+								     installation->image, release),
+						.image = installation->image,
 						.release = release,
 						.directory = installation->directory,
 						.feed = feed,

@@ -49,6 +49,21 @@ void agent_policy_user_disk(const struct agent *agent, char size[24])
 	snprintf(size, 24, "%llu", (unsigned long long)bytes);
 }
 
+bool agent_policy_in_window(const char *window, time_t now)
+{
+	unsigned int from_hour, from_minute, to_hour, to_minute, minute, from, to;
+	struct tm parts;
+
+	if (!window ||
+	    sscanf(window, "%2u:%2u-%2u:%2u", &from_hour, &from_minute, &to_hour, &to_minute) != 4)
+		return true;
+	localtime_r(&now, &parts);
+	minute = (unsigned int)(parts.tm_hour * 60 + parts.tm_min);
+	from = from_hour * 60 + from_minute;
+	to = to_hour * 60 + to_minute;
+	return from <= to ? minute >= from && minute < to : minute >= from || minute < to;
+}
+
 /** Whether the monitor's command has a place for the network, or is ours, which has no other. */
 static bool monitor_takes_network(const struct agent *agent)
 {

@@ -5,11 +5,17 @@
 #ifndef AGENT_POLICY_H
 #define AGENT_POLICY_H
 
+#include <time.h>
+
 #include "agent.h"
 
 /** Bytes that the company's guests may take on this PC: the lower of the configuration's and the
  * policy's limit; 0 is none. */
 uint64_t agent_policy_quota(const struct agent *agent);
+
+/** True within a policy's window "HH:MM-HH:MM" (local time; over midnight too); always when there is
+ * none. */
+bool agent_policy_in_window(const char *window, time_t now);
 
 /**
  * Whether `more_bytes` fit beside the `used_bytes` of the company's guests. Returns 0, or -EDQUOT with

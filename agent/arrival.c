@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent_log.h"
+#include "agent_policy.h"
 #include "arrival_private.h"
 #include "durable_file.h"
 
@@ -16,6 +17,7 @@
 #define RANGE_BYTES	 (1u << 20) /* short, so that who waits for a frame is not kept behind one */
 #define PAUSE_MOST	 60	    /* seconds between tries on a line that is down */
 #define MOMENT_MICROSECONDS 2000
+#define WINDOW_CHECK_MICROSECONDS 500000
 
 /** The catalogue's signature covers the manifest's bytes; its own must be of the same role all the
  * same. */
@@ -91,6 +93,7 @@ int arrival_open(struct agent *agent, const struct arrival_request *request,
 		return agent_fail(agent, -ENOMEM, "%s: memory ran out", request->image);
 	arrival->agent = agent;
 	arrival->release = request->release;
+	arrival->can_wait = request->can_wait;
 	arrival->listener = arrival->stop_event = -1;
 	for (int i = 0; i < FEED_CONNECTIONS; i++)
 		arrival->connections[i].file = -1;
@@ -131,6 +134,35 @@ void arrival_set_order(struct arrival *arrival, struct frame_address *first, siz
 	arrival->first_count = count;
 }
 
+static bool in_window(struct arrival *arrival)
+{
+	struct agent *agent = arrival->agent;
+	char window[16];
+
+	/* The text belongs to the policy, which may be replaced at any time. */
+	pthread_mutex_lock(&agent->lock);
+	snprintf(window, sizeof(window), "%.15s", agent->effective.values[POLICY_TRANSFER_WINDOW].text);
+	pthread_mutex_unlock(&agent->lock);
+	return agent_policy_in_window(window, time(NULL));
+}
+
+/** Waits for the hours in which policy has what nobody waits for arrive. */
+static void wait_for_window(struct arrival *arrival)
+{
+	bool waits = arrival->can_wait && !in_window(arrival);
+
+	while (waits && !arrival_stops(arrival)) {
+		pthread_mutex_lock(&arrival->lock);
+		arrival->progress.waits_for_window = true;
+		pthread_mutex_unlock(&arrival->lock);
+		usleep(WINDOW_CHECK_MICROSECONDS);
+		waits = !in_window(arrival);
+	}
+	pthread_mutex_lock(&arrival->lock);
+	arrival->progress.waits_for_window = false;
+	pthread_mutex_unlock(&arrival->lock);
+}
+
 /** Something came: nothing is waited for. Stands aside while a guest waits for frames. */
 static int report(void *context, uint64_t done_bytes, uint64_t total_bytes)
 {
@@ -141,6 +173,7 @@ static int report(void *context, uint64_t done_bytes, uint64_t total_bytes)
 	pthread_mutex_unlock(&arrival->lock);
 	while (__atomic_load_n(&arrival->urgent, __ATOMIC_RELAXED) > 0 && !arrival_stops(arrival))
 		usleep(MOMENT_MICROSECONDS);
+	wait_for_window(arrival);
 	return arrival_stops(arrival);
 }
 
@@ -204,6 +237,7 @@ static void *bring_all(void *context)
 
 	for (;;) {
 		arrival->problem.line[0] = '\0';
+		wait_for_window(arrival);
 		result = fetch_run(arrival->fetch, &options, &arrival->problem);
 		if (result == 0)
 			result = finish(arrival);

@@ -21,6 +21,7 @@ struct arrival_request {
 	const char *directory; /* of the release: "complete" is written here at the end */
 	const char *feed;      /* where the disk server asks */
 	const char *envelope;  /* the signed manifest */
+	bool can_wait;	       /* the guest has another release: policy's hours of transfers hold */
 };
 
 /**
@@ -58,6 +59,7 @@ struct arrival *arrival_find(struct agent *agent, const char *image, uint64_t re
 struct arrival_progress {
 	uint64_t done_bytes, total_bytes; /* of all the release's frames */
 	bool complete;
+	bool waits_for_window; /* policy says when it goes on */
 	char error[AGENT_ERROR_MAX]; /* what it waits for; empty: nothing */
 };
 

@@ -22,7 +22,7 @@ struct arrival {
 	char directory[AGENT_PATH_MAX], feed[AGENT_PATH_MAX];
 	struct store *store;
 	struct pack_source packs;
-	bool source_open;
+	bool source_open, can_wait;
 	struct fetch *fetch;
 	struct frame_address *first; /* of a boot trace */
 	size_t first_count;

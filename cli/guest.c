@@ -67,7 +67,7 @@ static int run_enrol(const struct cli_context *context)
 	return status;
 }
 
-/** Adds what a row shows in words: how far an arriving guest is. */
+/** Adds what a row shows in words: how far an arriving guest is, and what it waits for. */
 static void add_words(json_t *rows)
 {
 	json_t *row;
@@ -78,13 +78,14 @@ static void add_words(json_t *rows)
 		json_int_t total = json_integer_value(json_object_get(row, "total_bytes"));
 		json_int_t done = json_integer_value(json_object_get(row, "arriving_bytes"));
 		const char *state = json_string_value(json_object_get(row, "state"));
-		char text[96], of[16], have[16];
+		const char *waits = json_string_value(json_object_get(row, "waits_for"));
+		char text[512], of[16], have[16];
 
 		if (total <= 0 || !state)
 			continue;
-		snprintf(text, sizeof(text), "%s, %s of %s arrived (%d %%)", state,
+		snprintf(text, sizeof(text), "%s, %s of %s arrived (%d %%)%s%s", state,
 			 output_bytes((uint64_t)done, have), output_bytes((uint64_t)total, of),
-			 (int)(done * 100 / total));
+			 (int)(done * 100 / total), waits ? "; waits: " : "", waits ? waits : "");
 		json_object_set_new(row, "state", json_string(text));
 	}
 }

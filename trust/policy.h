@@ -28,6 +28,7 @@ enum policy_field {
 	POLICY_AUTOSTART,      /* start the guest when the PC starts, or when it has arrived */
 	POLICY_BACKUP_MINUTES, /* between backups, 0 = none */
 	POLICY_BACKUP_WINDOW,  /* text: "HH:MM-HH:MM" local time, empty = always */
+	POLICY_TRANSFER_WINDOW, /* text: as backup_window, of versions that can wait */
 	POLICY_QUOTA_GIB,      /* disk space for the company's guests, 0 = no limit */
 	POLICY_WIPE_ON_THEFT,  /* release a wipe that officers signed in advance when the PC is
 				  reported lost */

@@ -312,17 +312,25 @@ def policy_starts_a_guest_and_gives_it_space_and_network(directory, keep):
     pc.restart_agent()
     wait_for("the start", lambda: pc.guests()["work"]["state"] == "running")
     assert network() == "network=only-the-company"
+    # What can wait arrives in the hours that policy names.
+    later = time.localtime(time.time() + 7200)
+    policy("transfer_window", f"{later.tm_hour:02}:00-{(later.tm_hour + 1) % 24:02}:00")
+    company.publish("work", "2", b"system two", SIZE)
+    wait_for("the wait", lambda: "hours of transfers" in pc.guests()["work"].get("waits_for", ""))
+    assert not is_complete(pc, 2)
+    company.admin("policy", "set", "transfer_window", "--key", company.key("policy.key"))
+    wait_for("release 2", lambda: is_complete(pc, 2))
     # A release that does not fit is not fetched, and one line says why.
     policy("quota_gib", "1")
     pc.write("work", [(0, os.urandom(1 << 20))])
     with open(os.path.join(pc.data, "guests/work/filler"), "wb") as file:
         os.posix_fallocate(file.fileno(), 0, 1 << 30)
-    company.publish("work", "2", b"system two", SIZE)
+    company.publish("work", "3", b"system three", SIZE)
     wait_for("the refusal", lambda: "quota of 1024 MiB" in pc.status()["trouble"])
     print("#", pc.status()["trouble"])
-    assert not os.path.exists(os.path.join(pc.data, "images/work/2/ready"))
+    assert not os.path.exists(os.path.join(pc.data, "images/work/3/ready"))
     os.unlink(os.path.join(pc.data, "guests/work/filler"))
-    wait_for("release 2", lambda: os.path.exists(os.path.join(pc.data, "images/work/2/complete")))
+    wait_for("release 3", lambda: is_complete(pc, 3))
     text = pc.command("agent")
     assert "quota_gib" in text and "agent" in text, text
 

@@ -87,7 +87,8 @@ def played(directory, keep):
     lease = {"serial": 3, "not_after": 4070908800, "powered_seconds_left": 360000, "starts_left": 40}
     company = Agent(os.path.join(directory, "company"),
                     {"enrolled": True, "status": "active", "vault": {"enforcement": "tpm", "open": True, "lease": lease},
-                     "policy": {"usb": {"value": ["storage"], "from": "default"}}},
+                     "policy": {"usb": {"value": ["storage"], "from": "default",
+                                        "enforced_by": "not enforced by this version"}}},
                     [{"name": "work", "state": "running", "release": 2, "last_backup": 1767225600}])
     personal = Agent(os.path.join(directory, "personal"), {"personal": True, "enrolled": False, "vault": {}},
                      [{"name": "personal", "state": "stopped", "release": 0}])
@@ -100,7 +101,7 @@ def overview_shows_guests_lease_policy_and_what_the_company_sees(directory, keep
     _, _, screen = played(directory, keep)
     lines = screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1] and lines)
     text = "\n".join(lines)
-    for words in ("work", "company's", "personal", "yours", "enforced by the TPM", "usb [\"storage\"] (default)",
+    for words in ("work", "company's", "personal", "yours", "enforced by the TPM", "usb [\"storage\"] (default, not enforced)",
                   "40 starts", "2026-01-01", "What the company sees", "What it cannot see"):
         assert words in text, f"no '{words}' on the screen:\n{text}"
     print("# " + "\n# ".join(lines))

@@ -114,6 +114,23 @@ def disk_of_the_pc_is_full(directory, keep):
         raise Failure("a release that had not arrived was offered")
 
 
+def quota_of_the_pc_is_full(directory, keep):
+    company, pc = start(directory, keep)
+    company.admin("policy", "set", "quota_gib", "1", "--key", company.key("policy.key"))
+    wait_for("the quota", lambda: pc.status()["policy"]["quota_gib"]["value"] == 1)
+    pc.start("work")
+    pc.end("work")
+    filler = os.path.join(pc.data, "guests/filler")
+    with open(filler, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, (1 << 30) - (8 << 20))
+    company.publish("work", "2", os.urandom(16 << 20))
+    said("quota full", "bulkhead agent", trouble(pc, "quota"), "work: release 2 needs", "quota of 1024 MiB", "quota_gib")
+    pc.start("work")  # what is here runs on
+    pc.end("work")
+    os.unlink(filler)
+    arrived(pc, 2)
+
+
 def server_is_away(directory, keep):
     company, pc = start(directory, keep)
     pc.start("work")
@@ -215,7 +232,7 @@ if __name__ == "__main__":
         os.execvp("unshare", words + [sys.executable, *sys.argv])
     run("ip", "link", "set", "lo", "up")
     try:
-        tell([disk_of_the_server_is_full, disk_of_the_pc_is_full, server_is_away, certificates_end,
+        tell([disk_of_the_server_is_full, disk_of_the_pc_is_full, quota_of_the_pc_is_full, server_is_away, certificates_end,
               slow_line_that_loses_packets_delivers])
     finally:
         if "--table" in sys.argv:

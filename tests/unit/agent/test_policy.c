@@ -87,6 +87,25 @@ static void a_user_disk_is_no_larger_than_the_quota(void **state)
 	free_agent(agent);
 }
 
+static void windows_go_over_midnight(void **state)
+{
+	struct tm parts = {.tm_year = 126, .tm_mon = 0, .tm_mday = 15, .tm_isdst = -1};
+	static const struct {
+		const char *window;
+		int hour, minute;
+		bool inside;
+	} cases[] = {{"", 12, 0, true},		   {"nonsense", 12, 0, true},	{"08:00-17:30", 8, 0, true},
+		     {"08:00-17:30", 17, 29, true}, {"08:00-17:30", 17, 30, false}, {"08:00-17:30", 7, 59, false},
+		     {"22:00-06:00", 23, 0, true}, {"22:00-06:00", 5, 59, true}, {"22:00-06:00", 12, 0, false}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		parts.tm_hour = cases[i].hour;
+		parts.tm_min = cases[i].minute;
+		assert_int_equal(agent_policy_in_window(cases[i].window, mktime(&parts)), cases[i].inside);
+	}
+	assert_true(agent_policy_in_window(NULL, 0));
+}
+
 static void a_network_that_nothing_would_enforce_is_refused(void **state)
 {
 	struct agent *blind = new_agent("{\"monitor\": [\"run\"]}");
@@ -171,6 +190,7 @@ int main(void)
 	    cmocka_unit_test(the_lower_quota_counts),
 	    cmocka_unit_test(a_release_beyond_the_quota_is_refused_in_one_line),
 	    cmocka_unit_test(a_user_disk_is_no_larger_than_the_quota),
+	    cmocka_unit_test(windows_go_over_midnight),
 	    cmocka_unit_test(a_network_that_nothing_would_enforce_is_refused),
 	    cmocka_unit_test(misspelt_networks_are_noticed),
 	    cmocka_unit_test(connections_share_one_budget),
