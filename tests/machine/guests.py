@@ -36,9 +36,39 @@ def debian_disk():
     return path
 
 
+OVMF = os.environ.get("GUEST_OVMF", "/usr/share/ovmf/OVMF.fd")
+DESCRIPTOR_CONTEXT = b"bulkhead guest descriptor 2\n"
+
+
+def describe_firmware_guest():
+    """Writes a descriptor of the guest with firmware, one processor, 512 MiB and one disk, signed by a new key, and that
+    key; returns both paths. OpenSSL signs: the code under test only checks."""
+    folder = os.path.join(pc.WORK, "descriptor")
+    os.makedirs(folder, exist_ok=True)
+    configuration, text, key, signed, descriptor, public = (os.path.join(folder, name) for name in (
+        "guest.conf", "text", "key.pem", "signature", "descriptor", "descriptor.key"))
+    with open(configuration, "w", encoding="ascii") as file:
+        file.write(f"name = test\nmemory = 512M\nprocessors = 1\nfirmware = {OVMF}\ndisk = /nowhere\n")
+    measured = subprocess.run([os.path.join(quick.build_folder(), "monitor/monitor"), "--measure", configuration],
+                              check=True, capture_output=True, text=True).stdout.strip()
+    lines = f"memory 512\nprocessors 1\nnetwork no\nmeasurement {measured}\n"
+    with open(text, "wb") as file:
+        file.write(DESCRIPTOR_CONTEXT + lines.encode())
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
+    subprocess.run(["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", text, "-out", signed], check=True)
+    with open(signed, "rb") as file, open(descriptor, "w", encoding="ascii") as out:
+        out.write(f"{lines}signature {file.read().hex()}\n")
+    der = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], check=True,
+                         capture_output=True).stdout
+    with open(public, "w", encoding="ascii") as file:
+        file.write(der[-32:].hex() + "\n")
+    return descriptor, public
+
+
 def by_firmware():
     """Files of a PC whose Linux runs guests that start by firmware."""
-    return dict(on_kvm(), **{"guest/OVMF.fd": os.environ.get("GUEST_OVMF", "/usr/share/ovmf/OVMF.fd")})
+    descriptor, key = describe_firmware_guest()
+    return dict(on_kvm(), **{"guest/OVMF.fd": OVMF, "guest/descriptor": descriptor, "guest/descriptor.key": key})
 
 
 def debian_disks(count):
