@@ -160,6 +160,27 @@ static int open_disk(struct command_line *line, struct served **served, struct p
 	return error;
 }
 
+/** Serves the disk, with no more rights than that takes. Returns 0 or a negative errno. */
+static int serve(const char *socket, struct blk *blk, int stop)
+{
+	const char *what = socket;
+	int listener = vhost_open(socket), error = listener < 0 ? listener : 0;
+
+	if (!error)
+		error = confine_enter(NULL, CONFINE_FILES, &what);
+	if (!error) {
+		what = socket;
+		error = vhost_accept(listener, &blk->kind, stop);
+	}
+	if (error)
+		fprintf(stderr, "bulkhead-blk: %s: %s\n", what, strerror(-error));
+	if (listener >= 0) {
+		close(listener);
+		unlink(socket);
+	}
+	return error;
+}
+
 int main(int argc, char **argv)
 {
 	struct command_line line = {.queues = 1, .serial = "bulkhead"};
@@ -187,9 +208,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	blk_make(&blk, served_disk(served), (unsigned int)line.queues, line.serial);
-	error = vhost_listen(line.socket, &blk.kind, stop);
-	if (error)
-		fprintf(stderr, "bulkhead-blk: %s: %s\n", line.socket, strerror(-error));
+	error = serve(line.socket, &blk, stop);
 	if (served_close(served, &problem)) {
 		fprintf(stderr, "bulkhead-blk: %s\n", problem.line);
 		error = -EIO;

@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bulkhead-entropy: %s: %s\n", path, strerror(listener < 0 ? -listener : 0));
 		return 1;
 	}
-	error = confine_enter(user, &what);
+	error = confine_enter(user, CONFINE_NOTHING_MORE, &what);
 	if (error) {
 		fprintf(stderr, "bulkhead-entropy: %s: %s\n", what, strerror(-error));
 		return 1;

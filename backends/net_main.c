@@ -164,7 +164,7 @@ int main(int argc, char **argv)
 	error = net_make(&net, &line.identity, tap);
 	if (error)
 		return fail(line.tap, error);
-	error = confine_enter(line.user, &what);
+	error = confine_enter(line.user, CONFINE_NOTHING_MORE, &what);
 	if (error)
 		return fail(what, error);
 	error = vhost_accept(listener, &net.kind, stop);

@@ -99,10 +99,4 @@ int vhost_open(const char *path);
 /** Serves one front-end after another on a listening socket until @stop_fd becomes readable. Returns 0 or -errno. */
 int vhost_accept(int listener, const struct vhost_kind *kind, int stop_fd);
 
-/**
- * Listens at @path and serves one front-end after another until @stop_fd becomes readable.
- * Returns 0 or a negative errno.
- */
-int vhost_listen(const char *path, const struct vhost_kind *kind, int stop_fd);
-
 #endif

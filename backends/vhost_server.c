@@ -190,15 +190,3 @@ int vhost_accept(int listener, const struct vhost_kind *kind, int stop_fd)
 		close(connection);
 	}
 }
-
-int vhost_listen(const char *path, const struct vhost_kind *kind, int stop_fd)
-{
-	int listener = vhost_open(path), error;
-
-	if (listener < 0)
-		return listener;
-	error = vhost_accept(listener, kind, stop_fd);
-	close(listener);
-	unlink(path);
-	return error;
-}

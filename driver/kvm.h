@@ -124,6 +124,9 @@ void kvm_guest_put(struct guest *guest);
  */
 int kvm_tables_call(struct guest *guest, const struct hypercall *call, u64 *value);
 
+/** Pays one table for a guest. Returns 0 or a negative errno. */
+int kvm_tables_pay_guest(struct guest *guest);
+
 /** Pays one table for the service domain, and does not fail for want of memory. */
 int kvm_tables_pay_service(void);
 
@@ -148,6 +151,9 @@ int kvm_memory_fill(struct guest *guest, u64 address);
  * and a device may write where the guest has not been yet. Returns 0, -ENOMEM or -EINTR.
  */
 int kvm_memory_fill_all(struct guest *guest);
+
+/** Gives Linux back the page that the guest had at @address and gave up. */
+void kvm_memory_take_back(struct guest *guest, u64 address);
 
 /** Frees the memory of a guest that has been destroyed. */
 void kvm_memory_free(struct guest *guest);

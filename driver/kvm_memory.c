@@ -4,7 +4,8 @@
  * by page otherwise; it is given at LOAD and when the guest first touches it, and freed only after the hypervisor has
  * given it back cleared. An unprotected guest's is its monitor's own, pinned and lent.
  *
- * An area is 2 MiB of the guest. A page of it that is filled stays filled at that address until the guest ends.
+ * An area is 2 MiB of the guest. A page of it that is filled stays filled at that address until the guest ends, or gives
+ * it up (balloon): then Linux gets it back at once, and a new one is given when the guest touches the address again.
  */
 #include "kvm.h"
 
@@ -179,6 +180,50 @@ int kvm_memory_fill_all(struct guest *guest)
 	return error;
 }
 
+/** Makes a block's pages single ones, so that each can be freed. */
+static int split(struct guest_area *area)
+{
+	area->pages = kcalloc(KVM_AREA_PAGES, sizeof(area->pages[0]), GFP_KERNEL_ACCOUNT);
+	if (!area->pages)
+		return -ENOMEM;
+	split_page(area->block, KVM_AREA_ORDER);
+	for (unsigned int i = 0; i < KVM_AREA_PAGES; i++)
+		area->pages[i] = area->block + i;
+	area->block = NULL;
+	return 0;
+}
+
+/** Takes a page back that the guest gave up. Returns 0, -EPERM if it did not, or -ENOMEM. With memory_lock held. */
+static int take_back(struct guest *guest, struct guest_area *area, unsigned int index)
+{
+	struct page *page = area_page(area, index);
+	const struct hypercall reclaim = { BULKHEAD_CALL_GUEST_RECLAIM, { page_to_phys(page), 1 } };
+	int error = kvm_tables_call(guest, &reclaim, NULL);
+
+	if (error)
+		return error;
+	clear_bit(index, area->filled);
+	/* If its block cannot be split, it waits there for the guest to want it again. */
+	if (area->block && split(area))
+		return 0;
+	__free_page(page);
+	area->pages[index] = NULL;
+	return 0;
+}
+
+void kvm_memory_take_back(struct guest *guest, u64 address)
+{
+	u64 number = address / PAGE_SIZE;
+	struct guest_area *area;
+
+	mutex_lock(&guest->memory_lock);
+	area = xa_load(&guest->areas, number / KVM_AREA_PAGES);
+	/* What fails here is taken back when the guest touches the page again, or at its end. */
+	if (guest->is_protected && area && test_bit(number % KVM_AREA_PAGES, area->filled))
+		(void)take_back(guest, area, number % KVM_AREA_PAGES);
+	mutex_unlock(&guest->memory_lock);
+}
+
 int kvm_memory_fill(struct guest *guest, u64 address)
 {
 	u64 number = address / PAGE_SIZE;
@@ -194,14 +239,10 @@ int kvm_memory_fill(struct guest *guest, u64 address)
 	if (!area)
 		error = -ENOMEM;
 	else if (test_bit(number % KVM_AREA_PAGES, area->filled)) {
-		/* Another vCPU was first, or the guest gave the page up and wants it again. */
-		const struct hypercall reclaim = { BULKHEAD_CALL_GUEST_RECLAIM,
-						   { page_to_phys(area_page(area, number % KVM_AREA_PAGES)), 1 } };
-
-		error = guest->is_protected ? kvm_tables_call(guest, &reclaim, NULL) : -EPERM;
+		/* Another vCPU was first, or is about to hear that the guest gave the page up before it touched it again. */
+		error = guest->is_protected ? take_back(guest, area, number % KVM_AREA_PAGES) : -EPERM;
 		if (!error)
-			error = give(guest, number, area, area_page(area, number % KVM_AREA_PAGES),
-				     BULKHEAD_CALL_GUEST_DONATE, 1);
+			error = fill_private(guest, region, area, number);
 		else if (error == -EPERM)
 			error = 0;
 	} else {

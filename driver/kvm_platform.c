@@ -140,18 +140,19 @@ static int add_relay(struct guest *guest, const void __user *user)
 	return kvm_relay_create(guest, &device->queues[relay.queue], &relay);
 }
 
-static int release_device(struct guest *guest, const void __user *user)
+/** Makes a call about one device: RELEASE or LOSE. */
+static int call_for_slot(struct guest *guest, u64 number, const void __user *user)
 {
-	struct bulkhead_kvm_release release;
-	struct hypercall call = { BULKHEAD_CALL_PLATFORM_RELEASE, { guest->handle } };
+	struct bulkhead_kvm_slot slot;
+	struct hypercall call = { number, { guest->handle } };
 	u64 effects;
 	int error;
 
-	if (copy_from_user(&release, user, sizeof(release)))
+	if (copy_from_user(&slot, user, sizeof(slot)))
 		return -EFAULT;
-	if (release.reserved)
+	if (slot.reserved)
 		return -EINVAL;
-	call.arguments[1] = release.slot;
+	call.arguments[1] = slot.slot;
 	error = hypercall_make(&call, &effects);
 	if (!error)
 		kvm_platform_effects(guest, effects, NULL);
@@ -186,7 +187,9 @@ int kvm_platform_operation(struct guest *guest, const struct bulkhead_kvm_operat
 	case BULKHEAD_KVM_CONFIG:
 		return set_config(guest, user);
 	case BULKHEAD_KVM_RELEASE:
-		return release_device(guest, user);
+		return call_for_slot(guest, BULKHEAD_CALL_PLATFORM_RELEASE, user);
+	case BULKHEAD_KVM_LOSE:
+		return call_for_slot(guest, BULKHEAD_CALL_PLATFORM_LOSE, user);
 	default:
 		return -EINVAL;
 	}

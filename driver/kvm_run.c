@@ -159,6 +159,20 @@ static int act(struct vcpu *vcpu, const struct bulkhead_run *shared)
 	}
 }
 
+/**
+ * Takes back what the guest's balloon gave up, and fills what it wants again. What cannot be done for want of memory, the
+ * guest asks for again when it is run again; until then it waits.
+ */
+static void follow_balloon(struct guest *guest, const struct bulkhead_run *shared)
+{
+	for (unsigned int i = 0; i < shared->given_up_count && i < BULKHEAD_BALLOON_STEP; i++)
+		kvm_memory_take_back(guest, shared->given_up[i]);
+	for (unsigned int i = 0; i < shared->wanted_count && i < BULKHEAD_BALLOON_STEP; i++)
+		(void)kvm_memory_fill(guest, shared->wanted[i]);
+	if (shared->tables)
+		(void)kvm_tables_pay_guest(guest);
+}
+
 /** Gives the hypervisor the value of a port read that the monitor has answered. */
 static void complete_read(struct vcpu *vcpu)
 {
@@ -191,6 +205,7 @@ int kvm_run(struct vcpu *vcpu)
 		follow_deadline(vcpu, shared.deadline);
 		kvm_platform_effects(vcpu->guest, shared.vcpus & BULKHEAD_EFFECT_VCPUS, NULL);
 		kvm_platform_doorbells(vcpu->guest, shared.doorbells);
+		follow_balloon(vcpu->guest, &shared);
 		result = act(vcpu, &shared);
 		if (result != GO_ON)
 			break;

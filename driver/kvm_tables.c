@@ -121,6 +121,16 @@ static int pay_guest(struct guest *guest)
 	return error;
 }
 
+int kvm_tables_pay_guest(struct guest *guest)
+{
+	int error;
+
+	down_read(&tables_lock);
+	error = pay_guest(guest);
+	up_read(&tables_lock);
+	return error;
+}
+
 int kvm_tables_call(struct guest *guest, const struct hypercall *call, u64 *value)
 {
 	int error = hypercall_make(call, value);

@@ -224,8 +224,8 @@ static size_t write_fadt(struct writer *writer, size_t facs, size_t dsdt)
 	put_number(writer, 0x32, 1); /* the clock chip's century register */
 	put_number(writer, 0x0010 | 0x0004, 2); /* no CMOS clock promised off, no VGA; MSI allowed */
 	put_number(writer, 0, 1);
-	/* WBINVD, C1 everywhere, no power and sleep button, 32-bit timer, reset register */
-	put_number(writer, 1 << 0 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 10, 4);
+	/* WBINVD, C1 everywhere, no sleep button, 32-bit timer, reset register */
+	put_number(writer, 1 << 0 | 1 << 2 | 1 << 5 | 1 << 8 | 1 << 10, 4);
 	port_address(writer, MACHINE_RESET_PORT, 8, 1);
 	put_number(writer, 6, 1);
 	put_zeros(writer, 2);

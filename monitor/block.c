@@ -3,6 +3,7 @@
  * Joins the virtio transport to a vhost-user-blk backend; see block.h.
  */
 #include "block.h"
+#include "connector.h"
 #include "kvm.h"
 #include "vhost_user.h"
 
@@ -30,7 +31,7 @@ struct block_device {
 	struct virtio_device device; /* first: the transport's callbacks get its address */
 	struct machine *machine;
 	struct vhost_user backend;
-	unsigned int first_line;
+	unsigned int number, first_line;
 	int kick_fds[VIRTIO_QUEUES_MAX], call_fds[VIRTIO_QUEUES_MAX];
 	uint64_t doorbell; /* where the queues' doorbells lie; 0: not attached */
 	bool started;
@@ -66,7 +67,13 @@ static void on_start(struct virtio_device *device)
 				.kick_fd = disk->kick_fds[i],
 				.call_fd = disk->call_fds[i],
 			};
-	status = vhost_user_start(&disk->backend, device->features_accepted, &disk->machine->ram, queues,
+	/* A disk's place among the configuration's devices is its number among the disks. */
+	status = disk->backend.fd < 0 ?
+			 vhost_user_greet(&disk->backend, connector_ask(disk->machine->connector, disk->number)) :
+			 0;
+	(void)eventfd_write(disk->machine->look, 1);
+	if (!status)
+		status = vhost_user_start(&disk->backend, device->features_accepted, &disk->machine->ram, queues,
 				  device->queue_count);
 	if (status) {
 		fprintf(stderr, "monitor: disk backend: starting its queues: %s\n", strerror(-status));
@@ -139,6 +146,7 @@ struct block_device *block_create(struct machine *machine, unsigned int slot, co
 		return NULL;
 	}
 	disk->machine = machine;
+	disk->number = slot - MACHINE_DISK_SLOT;
 	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		disk->kick_fds[i] = disk->call_fds[i] = -1;
 	status = vhost_user_connect(&disk->backend, socket_path);

@@ -3,6 +3,7 @@
  * Makes a guest of Bulkhead; see bulkhead_guest.h.
  */
 #include "bulkhead_guest.h"
+#include "balloon.h"
 #include "kvm.h"
 #include "linux_boot.h"
 #include "relay_device.h"
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+
+_Static_assert(CONFIG_DEVICES_MAX <= BULKHEAD_DEVICES_MAX, "every device of a configuration finds a place");
 
 int bulkhead_guest_operate(struct machine *machine, uint32_t operation, void *argument)
 {
@@ -30,18 +33,11 @@ static void add_range(struct launch *launch, uint64_t address, uint64_t size_byt
 			(struct launch_range){ address, size_bytes, bytes, fd, fd_offset };
 }
 
-static void add_device(struct launch *launch, unsigned int slot, enum relay_device_kind kind)
-{
-	struct launch_device *device = &launch->devices[launch->device_count++];
-
-	device->slot = slot;
-	device->description = *relay_device_describe(kind);
-}
-
 void bulkhead_guest_plan(struct launch *launch, struct machine *machine)
 {
 	const struct config *config = machine->config;
 	const struct memory *ram = &machine->ram;
+	struct relay_device_place devices[CONFIG_DEVICES_MAX];
 
 	*launch = (struct launch){
 		.flags = config->unprotected ? 0 : BULKHEAD_GUEST_PROTECTED,
@@ -55,10 +51,12 @@ void bulkhead_guest_plan(struct launch *launch, struct machine *machine)
 		launch->blob_address = RAM_HIGH_START - ram->top_bytes;
 		launch->blob_bytes = machine->blob_bytes;
 	}
-	for (unsigned int i = 0; i < config->disk_count; i++)
-		add_device(launch, MACHINE_DISK_SLOT + i, RELAY_DEVICE_DISK);
-	if (config->network)
-		add_device(launch, MACHINE_NETWORK_SLOT, RELAY_DEVICE_NETWORK);
+	launch->device_count = relay_device_list(config, devices);
+	for (unsigned int i = 0; i < launch->device_count; i++)
+		launch->devices[i] = (struct launch_device){ devices[i].slot, *relay_device_describe(devices[i].kind) };
+	if (config->balloon)
+		launch->devices[launch->device_count++] =
+			(struct launch_device){ MACHINE_BALLOON_SLOT, *balloon_describe() };
 	launch_state_reset(&launch->first);
 	if (machine->entry)
 		linux_boot_state(&launch->first, machine->entry);
@@ -95,7 +93,7 @@ static int load_run(void *context, uint64_t address, const uint8_t *bytes, uint6
 	return bulkhead_guest_operate(context, BULKHEAD_KVM_LOAD, &load);
 }
 
-/** Describes the devices to the driver and joins each with its backend. */
+/** Describes the devices to the driver and joins each with its backend. The first are the relay's. */
 static int add_devices(struct machine *machine, const struct launch *launch)
 {
 	for (unsigned int i = 0; i < launch->device_count; i++) {
@@ -105,7 +103,8 @@ static int add_devices(struct machine *machine, const struct launch *launch)
 		};
 		int status = bulkhead_guest_operate(machine, BULKHEAD_KVM_DEVICE, &device);
 
-		if (!status)
+		/* The balloon comes last and has no backend. */
+		if (!status && i < machine->relay_device_count)
 			status = relay_device_attach(machine->relay_devices[i]);
 		if (status)
 			return status;
@@ -115,23 +114,14 @@ static int add_devices(struct machine *machine, const struct launch *launch)
 
 static bool connect_devices(struct machine *machine, char *error, size_t error_bytes)
 {
-	const struct config *config = machine->config;
+	struct relay_device_place devices[CONFIG_DEVICES_MAX];
+	unsigned int count = relay_device_list(machine->config, devices);
 
-	for (unsigned int i = 0; i < config->disk_count; i++) {
-		machine->relay_devices[i] = relay_device_create(machine, MACHINE_DISK_SLOT + i, RELAY_DEVICE_DISK,
-								config->disks[i].socket, NULL, error, error_bytes);
+	for (unsigned int i = 0; i < count; i++) {
+		machine->relay_devices[i] = relay_device_create(machine, i, &devices[i], error, error_bytes);
 		if (!machine->relay_devices[i])
 			return false;
 		machine->relay_device_count++;
-	}
-	if (config->network) {
-		struct relay_device *network =
-			relay_device_create(machine, MACHINE_NETWORK_SLOT, RELAY_DEVICE_NETWORK, config->network,
-					    config->mac, error, error_bytes);
-
-		if (!network)
-			return false;
-		machine->relay_devices[machine->relay_device_count++] = network;
 	}
 	return true;
 }

@@ -77,12 +77,22 @@ static const char *set_disk(struct config *config, const char *value)
 	return NULL;
 }
 
-static const char *set_protected(struct config *config, const char *value)
+static const char *set_flag(bool *flag, const char *value, const char *meaning)
 {
 	if (strcmp(value, "yes") && strcmp(value, "no"))
 		return "must be yes or no";
-	config->unprotected = !strcmp(value, "no");
+	*flag = !strcmp(value, meaning);
 	return NULL;
+}
+
+static const char *set_protected(struct config *config, const char *value)
+{
+	return set_flag(&config->unprotected, value, "no");
+}
+
+static const char *set_balloon(struct config *config, const char *value)
+{
+	return set_flag(&config->balloon, value, "yes");
 }
 
 static const char *set_mac(struct config *config, const char *value)
@@ -115,6 +125,9 @@ static const struct key keys[] = {
 	{ "disk", SIZE_MAX, set_disk },
 	{ "network", TEXT(network) },
 	{ "mac", SIZE_MAX, set_mac },
+	{ "entropy", TEXT(entropy) },
+	{ "virtio-console", TEXT(virtio_console) },
+	{ "balloon", SIZE_MAX, set_balloon },
 	{ "protected", SIZE_MAX, set_protected },
 	{ "descriptor", TEXT(descriptor) },
 	{ "descriptor-key", TEXT(descriptor_key) },
@@ -160,6 +173,11 @@ static const char *apply(struct config *config, char *line, const char **name)
 	return "is not a key; monitor --help lists them";
 }
 
+static unsigned int device_count(const struct config *config)
+{
+	return config->disk_count + !!config->network + !!config->entropy + !!config->virtio_console + config->balloon;
+}
+
 /** What of a configuration contradicts itself or is missing, as a line with the remedy; NULL: nothing. */
 static const char *find_fault(const struct config *config)
 {
@@ -176,6 +194,10 @@ static const char *find_fault(const struct config *config)
 		return "network and mac are given together, or not at all";
 	if (!config->descriptor != !config->descriptor_key)
 		return "descriptor and descriptor-key are given together, or not at all";
+	if (config->balloon && config->unprotected)
+		return "only a protected guest has a balloon; take \"balloon\" out";
+	if (device_count(config) > CONFIG_DEVICES_MAX)
+		return "more than 8 devices; take a disk out";
 	return NULL;
 }
 
@@ -239,6 +261,8 @@ void config_free(struct config *config)
 	free(config->console);
 	free(config->control);
 	free(config->network);
+	free(config->entropy);
+	free(config->virtio_console);
 	free(config->descriptor);
 	free(config->descriptor_key);
 	for (unsigned int i = 0; i < config->disk_count; i++)

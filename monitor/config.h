@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define CONFIG_DISKS_MAX      8u
+#define CONFIG_DEVICES_MAX    8u /* disks included; BULKHEAD_DEVICES_MAX */
 #define CONFIG_PROCESSORS_MAX 16u
 
 struct config_disk {
@@ -26,8 +27,11 @@ struct config {
 	char *control; /**< a socket to listen on; NULL: none */
 	struct config_disk disks[CONFIG_DISKS_MAX];
 	unsigned int disk_count;
+	bool balloon;	  /**< the guest can be asked to do without some of its memory */
 	bool unprotected; /**< share memory and registers with the service domain */
 	char *network;	  /**< a vhost-user-net socket; NULL: none */
+	char *entropy;	  /**< a vhost-user-rng socket; NULL: none */
+	char *virtio_console; /**< a vhost-user-console socket; NULL: none */
 	uint8_t mac[6];
 	bool mac_given;
 	char *descriptor; /**< what the guest must measure as, signed; NULL: anything */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Serial output to a terminal or a socket; see console.h.
+ * A guest's output to a terminal or a socket; see console.h.
  */
 #include "console.h"
 #include "listen.h"
@@ -38,13 +38,14 @@ void console_close(struct console *console)
 		close(console->listen_fd);
 }
 
-void console_output(struct console *console, uint8_t character)
+void console_output(struct console *console, const uint8_t *bytes, size_t count)
 {
-	console->kept[console->kept_end++ % CONSOLE_KEPT_BYTES] = character;
+	for (size_t i = 0; i < count; i++)
+		console->kept[console->kept_end++ % CONSOLE_KEPT_BYTES] = bytes[i];
 	if (console->listen_fd < 0)
-		(void)!write(console->output_fd, &character, 1);
+		(void)!write(console->output_fd, bytes, count);
 	else if (console->output_fd >= 0)
-		(void)send(console->output_fd, &character, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)send(console->output_fd, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void console_accept(struct console *console)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the guest's serial port goes: this process's terminal, or a socket that a person's terminal connects to. The
+ * Where a guest's serial port, or its virtio console, goes: this process's terminal, or a socket that a person's terminal connects to. The
  * last output is kept, so that whoever connects sees the screen as it stands.
  */
 #ifndef BULKHEAD_MONITOR_CONSOLE_H
@@ -24,8 +24,8 @@ struct console {
 int console_open(struct console *console, const char *where);
 void console_close(struct console *console);
 
-/** Sends a character of the guest's. A reader that does not read loses output; it never stops the guest. */
-void console_output(struct console *console, uint8_t character);
+/** Sends what the guest says. A reader that does not read loses output; it never stops the guest. */
+void console_output(struct console *console, const uint8_t *bytes, size_t count);
 
 /** Takes a waiting connection: the new one replaces the old. */
 void console_accept(struct console *console);

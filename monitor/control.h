@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The control socket: one JSON request a line, one JSON answer a line. {"command": NAME}, where NAME is one of
- * status, pause, resume, stop, kill, statistics. Answers have "ok", and "error" with one line where it is false.
+ * status, pause, resume, stop (the power button), kill, statistics, balloon (with
+ * "bytes": what the guest should do without). Answers have "ok", and "error" with one line where it is false.
  */
 #ifndef BULKHEAD_MONITOR_CONTROL_H
 #define BULKHEAD_MONITOR_CONTROL_H
@@ -9,6 +10,9 @@
 #include "machine.h"
 
 #define CONTROL_LINE_MAX 1024u
+
+/** To be called once, while there still are files to read: what parses JSON takes random numbers from one. */
+void control_prepare(void);
 
 /**
  * Carries a request out.

@@ -11,6 +11,7 @@
 #include "config.h"
 #include "ram.h"
 #include "serial.h"
+#include "watchdog.h"
 
 #include <address_map.h>
 #include <chipset.h>
@@ -36,7 +37,9 @@ struct relay_device;
 /* PCI slots, the same on every platform. */
 #define MACHINE_DISK_SLOT    1u
 #define MACHINE_NETWORK_SLOT 16u
-#define MACHINE_DEVICES_MAX  8u
+#define MACHINE_ENTROPY_SLOT 17u
+#define MACHINE_CONSOLE_SLOT 18u
+#define MACHINE_BALLOON_SLOT 19u
 
 struct machine {
 	const struct config *config;
@@ -54,14 +57,17 @@ struct machine {
 	struct chipset chipset;
 	struct fw_cfg fw_cfg;
 	struct serial serial;
+	struct watchdog watchdog;
 	struct block_device *disks[CONFIG_DISKS_MAX];
-	struct relay_device *relay_devices[MACHINE_DEVICES_MAX]; /**< on Bulkhead instead */
+	struct relay_device *relay_devices[CONFIG_DEVICES_MAX]; /**< on Bulkhead instead */
 	unsigned int relay_device_count;
 
 	pthread_cond_t changed;	 /**< with lock: paused or end changed */
 	bool paused;
 	unsigned int running;	 /**< processors inside KVM_RUN or about to enter it */
 	enum machine_end end;
+	int look;		 /**< event: a backend was connected anew or the watchdog fed: look after both */
+	int connector;		 /**< the supervisor's end that opens connections to backends (connector.h) */
 	atomic_uint_fast64_t exits; /**< that reached the monitor */
 };
 
@@ -70,6 +76,12 @@ void machine_end(struct machine *machine, enum machine_end reason);
 
 /** Raises (and lowers) an interrupt line of the I/O APIC. */
 void machine_set_line(struct machine *machine, unsigned int line, bool level);
+
+/** Presses the power button, as far as the guest listens to it. With the machine's lock held. */
+void machine_press_power(struct machine *machine);
+
+/** Nanoseconds on the clock that the watchdog counts by. */
+uint64_t machine_now(void);
 
 /** Port access of 1, 2 or 4 bytes, with the machine's lock held. */
 uint32_t machine_port_read(struct machine *machine, uint16_t port, uint32_t size_bytes);

@@ -7,6 +7,7 @@
  */
 #include "block.h"
 #include "bulkhead_guest.h"
+#include "connector.h"
 #include "console.h"
 #include "control.h"
 #include "descriptor.h"
@@ -23,28 +24,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
-#define ERROR_BYTES	512u
+#define ERROR_BYTES	 512u
+#define FIRST_BACKEND_FD 6u /* among what serve() waits for */
 
 static const char help_text[] =
-	"Usage: monitor [--device FILE] [--check | --measure] CONFIGURATION\n"
+	"Usage: monitor [--device FILE] [--user NAME] [--check | --measure] CONFIGURATION\n"
 	"\n"
 	"Runs one guest as its configuration file says and ends with it: 0 the guest switched itself off,\n"
-	"65 it was stopped through its control socket, 1 something went wrong. A reset launches it anew.\n"
+	"65 it was killed through its control socket, 1 something went wrong. A reset launches it anew.\n"
 	"  --device FILE   the KVM device (default /dev/kvm: Linux's KVM, or Bulkhead's driver)\n"
+	"  --user NAME     what runs the guest becomes this user once everything is open\n"
 	"  --check         only read the configuration and say what is wrong with it\n"
 	"  --measure       only print what the guest will measure as on Bulkhead\n"
 	"\n"
 	"Keys of the file (\"key = value\", # comments): name, memory (512M, 2G), processors (1-16), firmware (such as\n"
 	"OVMF.fd: it starts what the first disk holds) or kernel with initrd and command-line, console (stdio, or a socket),\n"
 	"control (a socket), disk (a vhost-user-blk socket; up to 8).\n"
-	"On Bulkhead also: protected (yes, or no to share memory), network (a vhost-user-net socket) with mac,\n"
-	"descriptor (what the guest must measure as, signed) with descriptor-key (the public key).\n";
+	"On Bulkhead also: protected (yes, or no to share memory), network (a vhost-user-net socket) with mac, entropy (a\n"
+	"vhost-user-rng socket), virtio-console (a vhost-user-console socket), balloon (yes: it can be asked to give memory\n"
+	"back), descriptor (what the guest must measure as, signed) with descriptor-key (the public key).\n"
+	"The control socket takes one JSON object a line: {\"command\": NAME} with NAME status, statistics, pause, resume, stop\n"
+	"(presses the power button), kill, balloon (with \"bytes\").\n";
+
+/** Of the command line. */
+struct options {
+	const char *device, *user;
+};
 
 static struct machine machine;
 static struct console console;
@@ -53,7 +65,7 @@ static int stop_pipe[2];
 static void serial_output(void *context, uint8_t character)
 {
 	(void)context;
-	console_output(&console, character);
+	console_output(&console, &character, 1);
 }
 
 static void serial_line(void *context, bool level)
@@ -80,9 +92,10 @@ static bool set_up_on_kvm(char *error)
 		snprintf(error, ERROR_BYTES, "%s: setting registers: %s", config->name, strerror(-status));
 		return false;
 	}
-	if (config->network) {
-		snprintf(error, ERROR_BYTES, "%s: network devices exist on Bulkhead only; take \"network\" out",
-			 config->name);
+	if (config->network || config->entropy || config->virtio_console || config->balloon) {
+		snprintf(error, ERROR_BYTES, "%s: only disks are served on stock KVM; take \"%s\" out", config->name,
+			 config->network ? "network" : config->entropy ? "entropy" :
+			 config->virtio_console ? "virtio-console" : "balloon");
 		return false;
 	}
 	for (unsigned int i = 0; i < config->disk_count; i++) {
@@ -174,8 +187,9 @@ static int backend_fd(unsigned int index)
 
 static void backend_died(unsigned int index)
 {
-	fprintf(stderr, "monitor: %s: the backend went away; the guest's device is gone until it resets\n",
-		index < machine.config->disk_count ? machine.config->disks[index].socket : machine.config->network);
+	fprintf(stderr, "monitor: %s: the backend went away; the guest's device is gone until it resets it\n",
+		machine.on_bulkhead ? relay_device_path(machine.relay_devices[index]) :
+				      machine.config->disks[index].socket);
 	pthread_mutex_lock(&machine.lock);
 	if (machine.on_bulkhead)
 		relay_device_backend_died(machine.relay_devices[index]);
@@ -184,24 +198,45 @@ static void backend_died(unsigned int index)
 	pthread_mutex_unlock(&machine.lock);
 }
 
-/** Serves console, control socket and backends' deaths until the machine ends. */
+/** Ends the launch once its watchdog has waited for too long. Returns for how long to wait, as poll() counts. */
+static int watch_watchdog(void)
+{
+	uint64_t left;
+
+	if (machine.paused)
+		return -1;
+	pthread_mutex_lock(&machine.lock);
+	left = watchdog_left(&machine.watchdog, machine_now());
+	pthread_mutex_unlock(&machine.lock);
+	if (left == WATCHDOG_NEVER)
+		return -1;
+	if (left == 0) {
+		fprintf(stderr, "monitor: %s: it has not fed its watchdog; it is launched anew\n", machine.config->name);
+		machine_end(&machine, MACHINE_RESET);
+	}
+	return (int)(left / 1000000) + 1;
+}
+
+/** Serves console, control socket, watchdog and backends' deaths until the machine ends. */
 static void serve(int control_fd)
 {
 	unsigned int backend_count = machine.on_bulkhead ? machine.relay_device_count : machine.config->disk_count;
 	int connection = -1;
 
 	while (machine.end == MACHINE_RUNNING) {
-		struct pollfd fds[5 + MACHINE_DEVICES_MAX] = {
+		struct pollfd fds[FIRST_BACKEND_FD + CONFIG_DEVICES_MAX] = {
 			{ .fd = stop_pipe[0], .events = POLLIN },
 			{ .fd = console.input_fd, .events = POLLIN },
 			{ .fd = console.listen_fd, .events = POLLIN },
 			{ .fd = control_fd, .events = POLLIN },
 			{ .fd = connection, .events = POLLIN },
+			{ .fd = machine.look, .events = POLLIN },
 		};
+		eventfd_t count;
 
 		for (unsigned int i = 0; i < backend_count; i++)
-			fds[5 + i] = (struct pollfd){ .fd = backend_fd(i), .events = POLLRDHUP };
-		if (poll(fds, 5 + backend_count, -1) < 0 && errno != EINTR)
+			fds[FIRST_BACKEND_FD + i] = (struct pollfd){ .fd = backend_fd(i), .events = POLLRDHUP };
+		if (poll(fds, FIRST_BACKEND_FD + backend_count, watch_watchdog()) < 0 && errno != EINTR)
 			break;
 		if (fds[0].revents)
 			break;
@@ -215,8 +250,10 @@ static void serve(int control_fd)
 			close(connection);
 			connection = -1;
 		}
+		if (fds[5].revents)
+			(void)eventfd_read(machine.look, &count);
 		for (unsigned int i = 0; i < backend_count; i++)
-			if (fds[5 + i].revents & (POLLRDHUP | POLLHUP | POLLERR))
+			if (fds[FIRST_BACKEND_FD + i].revents & (POLLRDHUP | POLLHUP | POLLERR))
 				backend_died(i);
 	}
 }
@@ -229,18 +266,22 @@ static void *wait_for_end(void *argument)
 	return NULL;
 }
 
-/** One launch of the guest, in a process of its own. Returns its exit status. */
-static int launch(const struct config *config, const char *device)
+/** One launch of the guest, in a process of its own. @connector: to its supervisor. Returns its exit status. */
+static int launch(const struct config *config, const struct options *options, int connector)
 {
 	char error[ERROR_BYTES];
 	int control_fd = -1, status;
 	pthread_t waiter;
 
+	const char *what = "starting";
+
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no guest without its supervisor */
-	if (!set_up(config, device, error)) {
+	if (!set_up(config, options->device, error)) {
 		fprintf(stderr, "monitor: %s\n", error);
 		return MACHINE_ERROR;
 	}
+	machine.connector = connector;
+	machine.look = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	status = console_open(&console, config->console);
 	if (!status && config->control) {
 		control_fd = listen_unix(config->control);
@@ -252,13 +293,16 @@ static int launch(const struct config *config, const char *device)
 	}
 	if (pipe(stop_pipe))
 		return MACHINE_ERROR;
-	status = sandbox_enter();
+	control_prepare();
+	status = sandbox_enter(options->user, &what);
+	if (!status)
+		what = "starting";
 	if (!status)
 		status = kvm_start(&machine);
 	if (!status)
 		status = -pthread_create(&waiter, NULL, wait_for_end, NULL);
 	if (status) {
-		fprintf(stderr, "monitor: %s: starting: %s\n", config->name, strerror(-status));
+		fprintf(stderr, "monitor: %s: %s: %s\n", config->name, what, strerror(-status));
 		return MACHINE_ERROR;
 	}
 	serve(control_fd);
@@ -305,7 +349,41 @@ static void make_raw(struct termios *saved)
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 }
 
-static int supervise(const struct config *config, const char *device)
+/** Runs one launch and serves it from outside its sandbox. Returns its exit status. */
+static int supervise_launch(const struct config *config, const struct options *options)
+{
+	struct relay_device_place devices[CONFIG_DEVICES_MAX];
+	const char *paths[CONFIG_DEVICES_MAX];
+	unsigned int count = relay_device_list(config, devices);
+	int sockets[2], status;
+	pid_t child;
+
+	for (unsigned int i = 0; i < count; i++)
+		paths[i] = devices[i].socket;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets))
+		goto failed;
+	child = fork();
+	if (child == 0) {
+		close(sockets[0]);
+		_exit(launch(config, options, sockets[1]));
+	}
+	close(sockets[1]);
+	if (child > 0)
+		connector_serve(sockets[0], paths, count);
+	close(sockets[0]);
+	if (child < 0 || waitpid(child, &status, 0) < 0)
+		goto failed;
+	if (!WIFSIGNALED(status))
+		return WEXITSTATUS(status);
+	fprintf(stderr, "monitor: %s: its process died of signal %d (%s)\n", config->name, WTERMSIG(status),
+		strsignal(WTERMSIG(status)));
+	return MACHINE_ERROR;
+failed:
+	fprintf(stderr, "monitor: %s: %s\n", config->name, strerror(errno));
+	return MACHINE_ERROR;
+}
+
+static int supervise(const struct config *config, const struct options *options)
 {
 	bool raw = (!config->console || !strcmp(config->console, "stdio")) && isatty(STDIN_FILENO);
 	struct termios saved;
@@ -313,28 +391,18 @@ static int supervise(const struct config *config, const char *device)
 
 	if (raw)
 		make_raw(&saved);
-	do {
-		pid_t child = fork();
-
-		if (child == 0)
-			_exit(launch(config, device));
-		if (child < 0 || waitpid(child, &status, 0) < 0) {
-			fprintf(stderr, "monitor: %s: %s\n", config->name, strerror(errno));
-			status = MACHINE_ERROR << 8;
-		} else if (WIFSIGNALED(status)) {
-			fprintf(stderr, "monitor: %s: its process died of signal %d (%s)\n", config->name,
-				WTERMSIG(status), strsignal(WTERMSIG(status)));
-			status = MACHINE_ERROR << 8;
-		}
-	} while (WEXITSTATUS(status) == MACHINE_RESET);
+	do
+		status = supervise_launch(config, options);
+	while (status == MACHINE_RESET);
 	if (raw)
 		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
-	return WEXITSTATUS(status);
+	return status;
 }
 
 int main(int argc, char **argv)
 {
-	const char *device = "/dev/kvm", *file = NULL;
+	struct options options = { .device = "/dev/kvm" };
+	const char *file = NULL;
 	struct config config;
 	char error[ERROR_BYTES];
 	bool check = false, measure = false;
@@ -350,7 +418,9 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--measure")) {
 			measure = true;
 		} else if (!strcmp(argv[i], "--device") && i + 1 < argc) {
-			device = argv[++i];
+			options.device = argv[++i];
+		} else if (!strcmp(argv[i], "--user") && i + 1 < argc) {
+			options.user = argv[++i];
 		} else if (argv[i][0] != '-' && !file) {
 			file = argv[i];
 		} else {
@@ -367,7 +437,7 @@ int main(int argc, char **argv)
 		config_free(&config);
 		return 2;
 	}
-	status = check ? 0 : measure ? print_measurement(&config) : supervise(&config, device);
+	status = check ? 0 : measure ? print_measurement(&config) : supervise(&config, &options);
 	config_free(&config);
 	return status;
 }

@@ -5,6 +5,7 @@
  */
 #include "machine.h"
 
+#include <sys/eventfd.h>
 #include <time.h>
 
 enum { KEYBOARD_COMMAND = 0x64 };
@@ -60,6 +61,22 @@ static uint32_t pm_timer(void)
 	return (uint32_t)((uint64_t)now.tv_sec * PM_TIMER_HZ + (uint64_t)now.tv_nsec * PM_TIMER_HZ / 1000000000u);
 }
 
+void machine_press_power(struct machine *machine)
+{
+	/* On Bulkhead the hypervisor holds the button: raising its line presses it. */
+	if (!machine->on_bulkhead)
+		chipset_press_power(&machine->chipset);
+	machine_set_line(machine, MACHINE_SCI, machine->on_bulkhead || chipset_power_line(&machine->chipset));
+}
+
+uint64_t machine_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 uint32_t machine_port_read(struct machine *machine, uint16_t port, uint32_t size_bytes)
 {
 	uint32_t value;
@@ -97,9 +114,18 @@ void machine_port_write(struct machine *machine, uint16_t port, uint32_t size_by
 			; /* a long transfer comes in steps */
 		return;
 	}
-	if (chipset_port_write(&machine->chipset, port, size_bytes, value))
+	if (chipset_port_write(&machine->chipset, port, size_bytes, value)) {
+		machine_set_line(machine, MACHINE_SCI, chipset_power_line(&machine->chipset));
 		return;
+	}
 	switch (port) {
+	case WATCHDOG_FEED_PORT:
+		watchdog_feed(&machine->watchdog, (uint8_t)value, machine_now());
+		(void)eventfd_write(machine->look, 1);
+		return;
+	case WATCHDOG_STOP_PORT:
+		watchdog_stop(&machine->watchdog);
+		return;
 	case MACHINE_PM_CONTROL:
 		if (value & PM1_SLEEP_ENABLE && (value >> 10 & 7) == MACHINE_S5_TYPE)
 			machine_end(machine, MACHINE_OFF);

@@ -4,6 +4,7 @@
  */
 #include "relay_device.h"
 #include "bulkhead_guest.h"
+#include "connector.h"
 #include "machine.h"
 #include "vhost_user.h"
 
@@ -52,11 +53,26 @@ static const struct bulkhead_device_description descriptions[] = {
 		.queue_size_max = 128,
 		.config_bytes = 12,
 	},
+	[RELAY_DEVICE_ENTROPY] = {
+		.type = 4,
+		.class_code = 0xff0000,
+		.features = RING_FEATURES,
+		.queue_count = 1,
+		.queue_size_max = 8,
+	},
+	[RELAY_DEVICE_CONSOLE] = {
+		.type = 3,
+		.class_code = 0x078000,
+		.features = RING_FEATURES,
+		.queue_count = 2,
+		.queue_size_max = 128,
+	},
 };
 
 struct relay_device {
 	struct machine *machine;
 	const char *path;
+	unsigned int number; /* of the configuration's devices */
 	unsigned int slot;
 	enum relay_device_kind kind;
 	struct vhost_user backend;
@@ -65,6 +81,24 @@ struct relay_device {
 	uint8_t config[BULKHEAD_DEVICE_CONFIG_BYTES];
 	bool started;
 };
+
+unsigned int relay_device_list(const struct config *config, struct relay_device_place list[CONFIG_DEVICES_MAX])
+{
+	const struct relay_device_place others[] = {
+		{ MACHINE_NETWORK_SLOT, RELAY_DEVICE_NETWORK, config->network },
+		{ MACHINE_ENTROPY_SLOT, RELAY_DEVICE_ENTROPY, config->entropy },
+		{ MACHINE_CONSOLE_SLOT, RELAY_DEVICE_CONSOLE, config->virtio_console },
+	};
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < config->disk_count; i++)
+		list[count++] = (struct relay_device_place){ MACHINE_DISK_SLOT + i, RELAY_DEVICE_DISK,
+							     config->disks[i].socket };
+	for (unsigned int i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (others[i].socket)
+			list[count++] = others[i];
+	return count;
+}
 
 const struct bulkhead_device_description *relay_device_describe(enum relay_device_kind kind)
 {
@@ -95,35 +129,41 @@ static int make_area(struct memory *area, unsigned int queue_count)
 	return ram_create(area, (uint64_t)queue_count * RELAY_AREA_BYTES, UINT64_MAX, 0);
 }
 
-struct relay_device *relay_device_create(struct machine *machine, unsigned int slot, enum relay_device_kind kind,
-					 const char *socket_path, const uint8_t *mac, char *error,
-					 size_t error_bytes)
+/** Sets the device's configuration. Returns NULL, or what is wrong with its backend. */
+static const char *configure(struct relay_device *device)
 {
-	const struct bulkhead_device_description *description = &descriptions[kind];
+	if (device->kind == RELAY_DEVICE_DISK)
+		return configure_disk(device);
+	if (device->kind == RELAY_DEVICE_NETWORK)
+		memcpy(device->config, device->machine->config->mac, sizeof(device->machine->config->mac));
+	return NULL;
+}
+
+struct relay_device *relay_device_create(struct machine *machine, unsigned int number,
+					 const struct relay_device_place *place, char *error, size_t error_bytes)
+{
+	const struct bulkhead_device_description *description = &descriptions[place->kind];
 	struct relay_device *device = calloc(1, sizeof(*device));
-	const char *wrong = NULL;
+	const char *wrong;
 	int status;
 
 	if (!device) {
-		snprintf(error, error_bytes, "%s: out of memory", socket_path);
+		snprintf(error, error_bytes, "%s: out of memory", place->socket);
 		return NULL;
 	}
-	*device = (struct relay_device){ .machine = machine, .path = socket_path, .slot = slot, .kind = kind,
-					 .area = { .fd = -1 } };
+	*device = (struct relay_device){ .machine = machine, .path = place->socket, .number = number,
+					 .slot = place->slot, .kind = place->kind, .area = { .fd = -1 } };
 	memset(device->kick_fds, -1, sizeof(device->kick_fds));
 	memset(device->call_fds, -1, sizeof(device->call_fds));
-	status = vhost_user_connect(&device->backend, socket_path);
+	status = vhost_user_connect(&device->backend, device->path);
 	if (status) {
-		snprintf(error, error_bytes, "%s: %s; is a vhost-user backend listening there?", socket_path,
+		snprintf(error, error_bytes, "%s: %s; is a vhost-user backend listening there?", device->path,
 			 strerror(-status));
 		goto failed;
 	}
-	if (kind == RELAY_DEVICE_DISK)
-		wrong = configure_disk(device);
-	else
-		memcpy(device->config, mac, 6);
+	wrong = configure(device);
 	if (wrong) {
-		snprintf(error, error_bytes, "%s: the backend %s", socket_path, wrong);
+		snprintf(error, error_bytes, "%s: the backend %s", device->path, wrong);
 		goto failed;
 	}
 	status = make_area(&device->area, description->queue_count);
@@ -135,20 +175,26 @@ struct relay_device *relay_device_create(struct machine *machine, unsigned int s
 	}
 	if (!status)
 		return device;
-	snprintf(error, error_bytes, "%s: its relay area: %s", socket_path, strerror(-status));
+	snprintf(error, error_bytes, "%s: its relay area: %s", device->path, strerror(-status));
 failed:
 	relay_device_destroy(device);
 	return NULL;
 }
 
+static int give_config(struct relay_device *device)
+{
+	struct bulkhead_kvm_config config = { .slot = device->slot,
+					      .size_bytes = descriptions[device->kind].config_bytes };
+
+	memcpy(config.config, device->config, config.size_bytes);
+	return bulkhead_guest_operate(device->machine, BULKHEAD_KVM_CONFIG, &config);
+}
+
 int relay_device_attach(struct relay_device *device)
 {
 	const struct bulkhead_device_description *description = &descriptions[device->kind];
-	struct bulkhead_kvm_config config = { .slot = device->slot, .size_bytes = description->config_bytes };
-	int status;
+	int status = give_config(device);
 
-	memcpy(config.config, device->config, description->config_bytes);
-	status = bulkhead_guest_operate(device->machine, BULKHEAD_KVM_CONFIG, &config);
 	for (unsigned int i = 0; !status && i < description->queue_count; i++) {
 		struct bulkhead_kvm_relay relay = {
 			.slot = device->slot,
@@ -164,11 +210,30 @@ int relay_device_attach(struct relay_device *device)
 	return status;
 }
 
+/** Connects to the backend that serves the device after the one that was lost. Returns 0 or a negative errno. */
+static int reconnect(struct relay_device *device)
+{
+	uint8_t before[BULKHEAD_DEVICE_CONFIG_BYTES];
+	const char *wrong;
+	int status = vhost_user_greet(&device->backend, connector_ask(device->machine->connector, device->number));
+
+	if (status)
+		return status;
+	(void)eventfd_write(device->machine->look, 1);
+	memcpy(before, device->config, sizeof(before));
+	wrong = configure(device);
+	if (wrong) {
+		fprintf(stderr, "monitor: %s: the backend %s\n", device->path, wrong);
+		return -EPROTO;
+	}
+	return memcmp(before, device->config, sizeof(before)) ? give_config(device) : 0;
+}
+
 static void start(struct relay_device *device, const struct bulkhead_kvm_device_exit *exit)
 {
 	struct vhost_user_queue queues[BULKHEAD_QUEUES_MAX] = { 0 };
 	unsigned int queue_count = descriptions[device->kind].queue_count;
-	int status;
+	int status = device->backend.fd < 0 ? reconnect(device) : 0;
 
 	for (unsigned int i = 0; i < queue_count; i++) {
 		uint64_t base = (uint64_t)i * RELAY_AREA_BYTES;
@@ -184,7 +249,8 @@ static void start(struct relay_device *device, const struct bulkhead_kvm_device_
 			.call_fd = device->call_fds[i],
 		};
 	}
-	status = vhost_user_start(&device->backend, exit->features & device->backend.features, &device->area, queues,
+	if (!status)
+		status = vhost_user_start(&device->backend, exit->features & device->backend.features, &device->area, queues,
 				  queue_count);
 	if (status) {
 		fprintf(stderr, "monitor: %s: starting its queues: %s\n", device->path, strerror(-status));
@@ -200,12 +266,12 @@ static void start(struct relay_device *device, const struct bulkhead_kvm_device_
 
 static void stop(struct relay_device *device)
 {
-	struct bulkhead_kvm_release release = { .slot = device->slot };
+	struct bulkhead_kvm_slot slot = { .slot = device->slot };
 
 	if (device->started && vhost_user_stop(&device->backend, descriptions[device->kind].queue_count))
-		relay_device_backend_died(device); /* it answers no more; its connection is closed */
+		vhost_user_close(&device->backend); /* it answers no more */
 	device->started = false;
-	(void)bulkhead_guest_operate(device->machine, BULKHEAD_KVM_RELEASE, &release);
+	(void)bulkhead_guest_operate(device->machine, BULKHEAD_KVM_RELEASE, &slot);
 }
 
 void relay_device_event(struct relay_device *device, const struct bulkhead_kvm_device_exit *exit)
@@ -214,6 +280,11 @@ void relay_device_event(struct relay_device *device, const struct bulkhead_kvm_d
 		start(device, exit);
 	else
 		stop(device);
+}
+
+const char *relay_device_path(const struct relay_device *device)
+{
+	return device->path;
 }
 
 unsigned int relay_device_slot(const struct relay_device *device)
@@ -228,8 +299,12 @@ int relay_device_backend_fd(const struct relay_device *device)
 
 void relay_device_backend_died(struct relay_device *device)
 {
+	struct bulkhead_kvm_slot slot = { .slot = device->slot };
+
 	vhost_user_close(&device->backend);
 	device->started = false;
+	/* Refused if the guest's driver has not started the device: then it loses nothing. */
+	(void)bulkhead_guest_operate(device->machine, BULKHEAD_KVM_LOSE, &slot);
 }
 
 void relay_device_destroy(struct relay_device *device)

@@ -13,30 +13,42 @@
 struct machine;
 struct relay_device;
 
-enum relay_device_kind { RELAY_DEVICE_DISK, RELAY_DEVICE_NETWORK };
+enum relay_device_kind { RELAY_DEVICE_DISK, RELAY_DEVICE_NETWORK, RELAY_DEVICE_ENTROPY, RELAY_DEVICE_CONSOLE };
+
+/** A device that a configuration asks for. */
+struct relay_device_place {
+	unsigned int slot; /**< PCI device number */
+	enum relay_device_kind kind;
+	const char *socket; /**< of its backend; the configuration's */
+};
+
+/** Lists the devices that @config asks for, in the order in which they are measured. Returns their number. */
+unsigned int relay_device_list(const struct config *config, struct relay_device_place list[CONFIG_DEVICES_MAX]);
 
 /** What a device of a kind is, whatever backend serves it: this is measured. */
 const struct bulkhead_device_description *relay_device_describe(enum relay_device_kind kind);
 
 /**
- * Connects to the backend at @socket_path and makes the device's relay area.
- * @mac: a network device's address; NULL otherwise
+ * Connects to the backend of @place, the @number-th of the configuration, and makes the device's relay area.
  * Returns the device, owned by the caller, or NULL after filling @error with one line.
  */
-struct relay_device *relay_device_create(struct machine *machine, unsigned int slot, enum relay_device_kind kind,
-					 const char *socket_path, const uint8_t *mac, char *error,
-					 size_t error_bytes);
+struct relay_device *relay_device_create(struct machine *machine, unsigned int number,
+					 const struct relay_device_place *place, char *error, size_t error_bytes);
 
 /** Gives the device's configuration and relay areas to the driver, which knows its description. Returns 0 or -errno. */
 int relay_device_attach(struct relay_device *device);
 
-/** Does what the guest's driver asked for: starts or stops the backend. */
+/** Does what the guest's driver asked for: starts or stops the backend, which is connected anew if it was lost. */
 void relay_device_event(struct relay_device *device, const struct bulkhead_kvm_device_exit *exit);
 
+/** Where its backend listens. */
+const char *relay_device_path(const struct relay_device *device);
 unsigned int relay_device_slot(const struct relay_device *device);
 
 /** The backend's socket, for waiting on; it becomes readable only when the backend goes away. -1: it has gone. */
 int relay_device_backend_fd(const struct relay_device *device);
+
+/** Lets go of a backend that is gone, and has the guest told that the device needs a reset. */
 void relay_device_backend_died(struct relay_device *device);
 void relay_device_destroy(struct relay_device *device);
 

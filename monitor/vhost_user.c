@@ -3,12 +3,12 @@
  * Sends vhost-user messages and checks the answers; see vhost_user.h.
  */
 #include "vhost_user.h"
+#include "connector.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum request {
@@ -169,22 +169,18 @@ static int tell_event(struct vhost_user *backend, uint32_t request, uint32_t ind
 
 int vhost_user_connect(struct vhost_user *backend, const char *socket_path)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	return vhost_user_greet(backend, connector_open(socket_path));
+}
+
+int vhost_user_greet(struct vhost_user *backend, int fd)
+{
 	struct message owner = { .request = SET_OWNER };
 	uint64_t offered;
 	int status;
 
-	*backend = (struct vhost_user){ .fd = -1 };
-	if (strlen(socket_path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, socket_path);
-	backend->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (backend->fd < 0)
-		return -errno;
-	if (connect(backend->fd, (struct sockaddr *)&address, sizeof(address))) {
-		status = -errno;
-		goto failed;
-	}
+	*backend = (struct vhost_user){ .fd = fd };
+	if (fd < 0)
+		return fd;
 	status = ask_number(backend, GET_FEATURES, &backend->features);
 	if (!status)
 		status = send_message(backend, &owner, NULL, 0);
@@ -196,10 +192,8 @@ int vhost_user_connect(struct vhost_user *backend, const char *socket_path)
 		if (!status)
 			backend->protocol_features = offered & (PROTOCOL_REPLY_ACK | PROTOCOL_CONFIG);
 	}
-	if (!status)
-		return 0;
-failed:
-	vhost_user_close(backend);
+	if (status)
+		vhost_user_close(backend);
 	return status;
 }
 

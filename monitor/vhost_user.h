@@ -20,11 +20,15 @@ struct vhost_user_queue {
 	int kick_fd, call_fd;
 };
 
-/**
- * Connects to a backend's socket and learns its features. Returns 0 or a negative errno: -EPROTO if what answers
- * does not follow the protocol.
- */
+/** Connects to a backend's socket and greets it; as vhost_user_greet(). */
 int vhost_user_connect(struct vhost_user *backend, const char *socket_path);
+
+/**
+ * Takes a connection to a backend and learns its features.
+ * @fd: the connection, taken over also when this fails; or a negative errno, which is returned
+ * Returns 0 or a negative errno: -EPROTO if what answers does not follow the protocol.
+ */
+int vhost_user_greet(struct vhost_user *backend, int fd);
 void vhost_user_close(struct vhost_user *backend);
 
 /** Reads @bytes of the device's configuration. Returns 0 or a negative errno (-ENOTSUP: the backend has none). */

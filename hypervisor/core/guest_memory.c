@@ -123,6 +123,24 @@ bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, ui
 	return true;
 }
 
+enum memory_given memory_give_up(struct memory *memory, uint64_t address)
+{
+	struct core_locked held = core_lock();
+	struct phys page;
+	enum bulkhead_error error = ownership_relinquish(held, memory->guest, guest_phys_at(address), &page);
+
+	core_unlock(held);
+	if (error == BULKHEAD_NO_TABLES)
+		return MEMORY_NEEDS_TABLE;
+	return error ? MEMORY_KEPT : MEMORY_GIVEN;
+}
+
+bool memory_is_empty(struct memory *memory, uint64_t address)
+{
+	return guest_declares(memory->guest, guest_phys_at(address), 1) &&
+	       address_space_lookup(&memory->guest->space, (struct input_address){ address }).access == ACCESS_NONE;
+}
+
 bool memory_exchange(struct memory *memory, uint64_t address, uint32_t size_bytes, uint64_t expected,
 		     uint64_t desired)
 {

@@ -8,7 +8,9 @@
 
 #define BLOB_ALIGNED 15u
 
-/* Inputs of the I/O APIC that a monitor may drive. */
+static_assert(BULKHEAD_BALLOON_STEP == BALLOON_STEP_PAGES, "a run tells all that a step gave up");
+
+/* Inputs of the I/O APIC that a monitor may drive; raising the last one presses the power button. */
 #define LINE_SERIAL 4u
 #define LINE_CLOCK  8u
 #define LINE_POWER  MACHINE_SCI
@@ -89,7 +91,7 @@ enum bulkhead_error guest_platform_add_device(struct core_locked held, struct gu
 		return BULKHEAD_INVALID;
 	if (guest->platform->platform.bus.functions[slot])
 		return BULKHEAD_OCCUPIED;
-	if (guest->platform->platform.device_count == BULKHEAD_DEVICES_MAX)
+	if (!platform_has_room(&guest->platform->platform, &description))
 		return BULKHEAD_LIMIT;
 
 	platform_add_device(&guest->platform->platform, (uint8_t)slot, &description);
@@ -152,7 +154,7 @@ enum bulkhead_error guest_platform_add_relay(struct core_locked held, struct gue
 		return error;
 	platform = &guest->platform->platform;
 	device = find_queue(platform, name, &queue);
-	if (!device)
+	if (!device || device == platform->balloon_device)
 		return BULKHEAD_INVALID;
 	if (device->relay_of[queue])
 		return BULKHEAD_OCCUPIED;
@@ -299,14 +301,18 @@ enum bulkhead_error guest_platform_line(uint64_t handle, uint64_t line, uint64_t
 		return error;
 	if (level > 1 || (line != LINE_SERIAL && line != LINE_CLOCK && line != LINE_POWER))
 		error = BULKHEAD_INVALID;
-	else
+	else if (line != LINE_POWER)
 		platform->platform.effects.vcpus |=
 			apic_bus_set_input(&platform->platform.apics, (unsigned int)line, level);
+	else if (level) /* who holds the line down is the chipset, until the guest has acknowledged it */
+		platform_press_power(&platform->platform);
 	*effects = leave(platform);
 	return error;
 }
 
-enum bulkhead_error guest_platform_release(uint64_t handle, uint64_t slot, uint64_t *effects)
+/** Tells a device that its backend has let go, or is gone. */
+static enum bulkhead_error tell_device(uint64_t handle, uint64_t slot, bool (*tell)(struct platform_device *device),
+				       uint64_t *effects)
 {
 	enum bulkhead_error error;
 	struct guest_platform *platform = enter(handle, &error);
@@ -317,10 +323,20 @@ enum bulkhead_error guest_platform_release(uint64_t handle, uint64_t slot, uint6
 	device = platform_find(&platform->platform, slot);
 	if (!device)
 		error = BULKHEAD_INVALID;
-	else if (!platform_release(device))
+	else if (!tell(device))
 		error = BULKHEAD_BAD_STATE;
 	*effects = leave(platform);
 	return error;
+}
+
+enum bulkhead_error guest_platform_release(uint64_t handle, uint64_t slot, uint64_t *effects)
+{
+	return tell_device(handle, slot, platform_release, effects);
+}
+
+enum bulkhead_error guest_platform_lose(uint64_t handle, uint64_t slot, uint64_t *effects)
+{
+	return tell_device(handle, slot, platform_lose, effects);
 }
 
 /** Adds what an access left to do to what its vCPU tells. With the platform's lock. */
@@ -331,6 +347,14 @@ static void collect(struct vcpu *vcpu, struct guest_platform *platform)
 	vcpu->effects.doorbells |= effects.doorbells;
 	vcpu->effects.vcpus |= effects.vcpus;
 	vcpu->effects.is_unfinished = effects.is_unfinished;
+	vcpu->effects.needs_table |= effects.needs_table;
+	/* A run ends with a step of the balloon's: there is none from before. */
+	if (effects.given_up_count || effects.wanted_count) {
+		vcpu->effects.given_up_count = effects.given_up_count;
+		vcpu->effects.wanted_count = effects.wanted_count;
+		__builtin_memcpy(vcpu->effects.given_up, effects.given_up, sizeof(effects.given_up));
+		__builtin_memcpy(vcpu->effects.wanted, effects.wanted, sizeof(effects.wanted));
+	}
 	if (effects.event.event)
 		vcpu->effects.event = effects.event;
 }
@@ -389,7 +413,8 @@ bool guest_platform_must_exit(const struct vcpu *vcpu)
 	const struct guest_platform *platform = vcpu->guest->platform;
 
 	/* Another processor may clear the last one's bits: then one exit too many is all that comes of it. */
-	return vcpu->effects.doorbells || vcpu->effects.event.event ||
+	return vcpu->effects.doorbells || vcpu->effects.event.event || vcpu->effects.given_up_count ||
+	       vcpu->effects.wanted_count ||
 	       vcpu->effects.vcpus & ~(1u << vcpu->index) ||
 	       (platform && READ_ONCE(platform->platform.waiting));
 }
@@ -421,6 +446,13 @@ void guest_platform_tell(struct vcpu *vcpu)
 	WRITE_ONCE(run->vcpus, vcpu->effects.vcpus & ~(1u << vcpu->index));
 	WRITE_ONCE(run->doorbells, vcpu->effects.doorbells);
 	WRITE_ONCE(run->deadline, vcpu->deadline);
+	WRITE_ONCE(run->tables, vcpu->effects.needs_table);
+	WRITE_ONCE(run->given_up_count, vcpu->effects.given_up_count);
+	WRITE_ONCE(run->wanted_count, vcpu->effects.wanted_count);
+	for (uint32_t i = 0; i < vcpu->effects.given_up_count; i++)
+		WRITE_ONCE(run->given_up[i], vcpu->effects.given_up[i]);
+	for (uint32_t i = 0; i < vcpu->effects.wanted_count; i++)
+		WRITE_ONCE(run->wanted[i], vcpu->effects.wanted[i]);
 	if (event->event) {
 		WRITE_ONCE(run->exit, BULKHEAD_RUN_DEVICE);
 		WRITE_ONCE(run->slot, event->slot);

@@ -70,6 +70,9 @@ MUST_USE enum bulkhead_error guest_platform_line(uint64_t handle, uint64_t line,
 MUST_USE enum bulkhead_error guest_platform_release(uint64_t handle, uint64_t slot,
 						    uint64_t *effects);
 
+/** A device's backend is gone. Takes the core's lock itself. */
+MUST_USE enum bulkhead_error guest_platform_lose(uint64_t handle, uint64_t slot, uint64_t *effects);
+
 /** Gives relay areas and pages back, a piece a call. Part of guest_destroy(). */
 MUST_USE enum bulkhead_error guest_platform_return(struct core_locked held, struct guest *guest);
 

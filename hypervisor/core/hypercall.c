@@ -43,6 +43,7 @@ static const struct hypercall_row rows[BULKHEAD_CALL_COUNT] = {
 	ROW(BULKHEAD_CALL_PLATFORM_LINE, 3, "platform-line", hypercalls_platform_line),
 	ROW(BULKHEAD_CALL_PLATFORM_BACKEND, 2, "platform-backend", hypercalls_platform_backend),
 	ROW(BULKHEAD_CALL_PLATFORM_RELEASE, 2, "platform-release", hypercalls_platform_release),
+	ROW(BULKHEAD_CALL_PLATFORM_LOSE, 2, "platform-lose", hypercalls_platform_lose),
 };
 
 static const struct hypercall_row *find_row(uint64_t number)

@@ -49,5 +49,6 @@ enum bulkhead_error hypercalls_platform_relay(const uint64_t *arguments, uint64_
 enum bulkhead_error hypercalls_platform_line(const uint64_t *arguments, uint64_t *value);
 enum bulkhead_error hypercalls_platform_backend(const uint64_t *arguments, uint64_t *value);
 enum bulkhead_error hypercalls_platform_release(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_platform_lose(const uint64_t *arguments, uint64_t *value);
 
 #endif

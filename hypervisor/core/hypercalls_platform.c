@@ -66,3 +66,8 @@ enum bulkhead_error hypercalls_platform_release(const uint64_t *arguments, uint6
 {
 	return guest_platform_release(arguments[0], arguments[1], value);
 }
+
+enum bulkhead_error hypercalls_platform_lose(const uint64_t *arguments, uint64_t *value)
+{
+	return guest_platform_lose(arguments[0], arguments[1], value);
+}

@@ -10,6 +10,8 @@ enum { PCIEXBAR = 0x60, PCIEXBAR_ENABLE = 1 /* 256 MiB, on */ };
 /* ISA bridge. */
 enum { PMBASE = 0x40, PMBASE_IO = 1, ACPI_CNTL = 0x44, ACPI_ENABLE = 0x80 };
 
+enum { POWER_BUTTON = 1 << 8 };
+
 enum { CLOCK_CONTROL_LAST = 0x0d, CLOCK_CENTURY = 0x32, RAM_ABOVE_16_MIB = 0x34, INDEX_MASK = 0x7f };
 
 #define MIB_16 (16ull << 20)
@@ -49,6 +51,16 @@ static uint8_t read_memory(const struct chipset *chipset)
 	return chipset->clock_index == RAM_ABOVE_16_MIB + 1 ? (uint8_t)(above >> 24) : 0;
 }
 
+void chipset_press_power(struct chipset *chipset)
+{
+	chipset->events |= POWER_BUTTON;
+}
+
+bool chipset_power_line(const struct chipset *chipset)
+{
+	return chipset->events & chipset->events_enabled;
+}
+
 bool chipset_port_read(const struct chipset *chipset, uint16_t port, uint32_t size_bytes, uint32_t *value)
 {
 	if (port == MACHINE_CLOCK_DATA && size_bytes == 1 && !is_clock(chipset->clock_index)) {
@@ -58,7 +70,7 @@ bool chipset_port_read(const struct chipset *chipset, uint16_t port, uint32_t si
 	if (port < MACHINE_PM_EVENT || port + size_bytes > MACHINE_PM_EVENT + 4)
 		return false;
 	/* Status, then what of it interrupts; read at any width. */
-	*value = (uint32_t)(((uint64_t)chipset->events_enabled << 16) >> 8 * (port - MACHINE_PM_EVENT));
+	*value = (uint32_t)(((uint64_t)chipset->events_enabled << 16 | chipset->events) >> 8 * (port - MACHINE_PM_EVENT));
 	return true;
 }
 
@@ -68,6 +80,9 @@ bool chipset_port_write(struct chipset *chipset, uint16_t port, uint32_t size_by
 		chipset->clock_index = (uint8_t)value & INDEX_MASK;
 	if (port < MACHINE_PM_EVENT || port + size_bytes > MACHINE_PM_EVENT + 4)
 		return false;
+	/* Writing ones takes events away (ACPI 6.4, 4.8.3.1). */
+	if (port == MACHINE_PM_EVENT && size_bytes == 2)
+		chipset->events &= (uint16_t)~value;
 	if (port == MACHINE_PM_EVENT + 2 && size_bytes == 2)
 		chipset->events_enabled = (uint16_t)value;
 	return true;

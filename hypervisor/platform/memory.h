@@ -35,6 +35,22 @@ __attribute__((warn_unused_result)) bool memory_copy(struct memory *to, uint64_t
 __attribute__((warn_unused_result)) bool memory_exchange(struct memory *memory, uint64_t address, uint32_t size_bytes,
 							 uint64_t expected, uint64_t desired);
 
+/** Answers of memory_give_up(). */
+enum memory_given {
+	MEMORY_GIVEN = 0,	/**< the page is its former owner's no more, and cleared */
+	MEMORY_KEPT = 1,	/**< it is none that can be given up; nothing has changed */
+	MEMORY_NEEDS_TABLE = 2, /**< somebody has to pay a page table first; nothing has changed */
+};
+
+/**
+ * Gives up the page of @memory at @address for good: what is read there afterwards is another page, cleared.
+ * May wait for other processors: the caller keeps nothing that it found in memory.
+ */
+__attribute__((warn_unused_result)) enum memory_given memory_give_up(struct memory *memory, uint64_t address);
+
+/** Whether @address is one where @memory has a page to be, but none is: before it was filled, or after it was given up. */
+bool memory_is_empty(struct memory *memory, uint64_t address);
+
 /** Makes earlier reads and writes visible before later ones, to other processors too. */
 static inline void memory_barrier(void)
 {

@@ -101,11 +101,52 @@ static bool forward(struct platform_device *device, unsigned int queue, uint32_t
 	return true;
 }
 
+/** Has the balloon do a step, and notes what that leaves to do. */
+static void serve_balloon(struct platform *platform)
+{
+	struct platform_effects *effects = &platform->effects;
+	struct balloon_step step;
+
+	balloon_serve(&platform->balloon, &step);
+	__builtin_memcpy(effects->given_up, step.given_up, sizeof(step.given_up));
+	__builtin_memcpy(effects->wanted, step.wanted, sizeof(step.wanted));
+	effects->given_up_count = step.given_up_count;
+	effects->wanted_count = step.wanted_count;
+	effects->needs_table = step.needs_table;
+	for (int i = 0; i < (int)BALLOON_QUEUES; i++)
+		if (step.interrupt[i])
+			interrupt(platform->balloon_device, i);
+	platform->waiting &= ~PLATFORM_BALLOON_WAITS;
+	if (step.more)
+		platform->waiting |= PLATFORM_BALLOON_WAITS;
+	if (step.guest_broken && virtio_pci_is_running(&platform->balloon_device->device))
+		break_device(platform->balloon_device);
+}
+
+/** Starts the balloon's queues. Returns whether both can work. */
+static bool start_balloon(struct platform_device *device)
+{
+	bool event_index = device->device.features_accepted & VIRTIO_F_EVENT_INDEX;
+
+	for (unsigned int i = 0; i < BALLOON_QUEUES; i++) {
+		const struct virtio_pci_queue *queue = &device->device.queues[i];
+
+		if (!queue->enabled ||
+		    !virtqueue_start(&device->platform->balloon.queues[i], device->platform->memory, queue->size,
+				     queue->descriptors, queue->available, queue->used, event_index))
+			return false;
+	}
+	return true;
+}
+
 static void stop_relays(struct platform_device *device)
 {
-	for (unsigned int i = 0; i < device->device.queue_count; i++)
-		if (device->relay_of[i])
-			relay_stop(&relay_of(device, i)->queue);
+	for (unsigned int i = 0; i < device->device.queue_count; i++) {
+		if (!device->relay_of[i])
+			continue;
+		relay_stop(&relay_of(device, i)->queue);
+		device->platform->waiting &= ~(1u << (device->relay_of[i] - 1));
+	}
 }
 
 /** Starts the relays of the queues that the driver enabled. Returns a bit for each, or 0 if one cannot work. */
@@ -134,8 +175,14 @@ static uint32_t start_relays(struct platform_device *device)
 static void on_start(struct virtio_device *virtio)
 {
 	struct platform_device *device = (struct platform_device *)virtio;
-	uint32_t queues = start_relays(device);
+	uint32_t queues;
 
+	if (device == device->platform->balloon_device) {
+		if (!start_balloon(device))
+			break_device(device);
+		return;
+	}
+	queues = start_relays(device);
 	if (!queues) {
 		stop_relays(device);
 		break_device(device);
@@ -154,12 +201,13 @@ static void on_reset(struct virtio_device *virtio)
 {
 	struct platform_device *device = (struct platform_device *)virtio;
 
+	if (device == device->platform->balloon_device) {
+		balloon_reset(&device->platform->balloon);
+		device->platform->waiting &= ~PLATFORM_BALLOON_WAITS;
+	}
 	if (!device->is_started)
 		return;
 	stop_relays(device);
-	for (unsigned int i = 0; i < virtio->queue_count; i++)
-		if (device->relay_of[i])
-			device->platform->waiting &= ~(1u << (device->relay_of[i] - 1));
 	/* The backend may still write to the relay areas: the driver sees the reset done when it has let go. */
 	device->is_started = false;
 	virtio_pci_hold_reset(virtio);
@@ -173,7 +221,12 @@ static void on_notify(struct virtio_device *virtio, unsigned int queue)
 {
 	struct platform_device *device = (struct platform_device *)virtio;
 
-	if (device->relay_of[queue])
+	/* One step at a time: what it gave up has to be told before the next. */
+	if (device == device->platform->balloon_device && !device->platform->waiting)
+		serve_balloon(device->platform);
+	else if (device == device->platform->balloon_device)
+		device->platform->waiting |= PLATFORM_BALLOON_WAITS;
+	else if (device->relay_of[queue])
 		(void)forward(device, queue, PLATFORM_BUDGET_BYTES);
 }
 
@@ -194,6 +247,15 @@ static const struct virtio_owner owner = {
 	.vector_changed = on_vector,
 };
 
+bool platform_has_room(const struct platform *platform, const struct bulkhead_device_description *description)
+{
+	if (platform->device_count == BULKHEAD_DEVICES_MAX)
+		return false;
+	return description->type != BALLOON_TYPE ||
+	       (!platform->balloon_device && description->queue_count == BALLOON_QUEUES &&
+		description->config_bytes == BALLOON_CONFIG_BYTES);
+}
+
 void platform_add_device(struct platform *platform, uint8_t slot,
 			 const struct bulkhead_device_description *description)
 {
@@ -213,6 +275,11 @@ void platform_add_device(struct platform *platform, uint8_t slot,
 	device->number = (uint8_t)platform->device_count++;
 	device->queue_size_max = (uint16_t)description->queue_size_max;
 	virtio_pci_init(&device->device, &identity, &owner, platform);
+	if (description->type == BALLOON_TYPE) {
+		platform->balloon_device = device;
+		for (unsigned int i = 0; i < BALLOON_QUEUES; i++)
+			virtio_pci_offer_queue(&device->device, i, device->queue_size_max);
+	}
 	platform->bus.functions[slot] = &device->device.pci;
 }
 
@@ -320,10 +387,25 @@ bool platform_port_read(struct platform *platform, uint16_t port, uint32_t size_
 	return true;
 }
 
+/** Has the I/O APIC see the power management's interrupt line. */
+static void update_power_line(struct platform *platform)
+{
+	platform->effects.vcpus |=
+		apic_bus_set_input(&platform->apics, MACHINE_SCI, chipset_power_line(&platform->chipset));
+}
+
+void platform_press_power(struct platform *platform)
+{
+	chipset_press_power(&platform->chipset);
+	update_power_line(platform);
+}
+
 bool platform_port_write(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t value)
 {
-	if (chipset_port_write(&platform->chipset, port, size_bytes, value))
+	if (chipset_port_write(&platform->chipset, port, size_bytes, value)) {
+		update_power_line(platform);
 		return true;
+	}
 	if (fw_cfg_has_port(&platform->firmware, port, size_bytes)) {
 		if (!fw_cfg_port_write(&platform->firmware, port, size_bytes, value))
 			platform->effects.is_unfinished = true;
@@ -337,6 +419,10 @@ bool platform_port_write(struct platform *platform, uint16_t port, uint32_t size
 
 bool platform_work(struct platform *platform)
 {
+	if (platform->waiting & PLATFORM_BALLOON_WAITS) {
+		serve_balloon(platform);
+		return platform->waiting != 0;
+	}
 	for (uint32_t i = 0; i < platform->relay_count; i++) {
 		const struct platform_relay *relay = &platform->relays[i];
 
@@ -361,6 +447,16 @@ bool platform_backend(struct platform_device *device, uint8_t queue)
 bool platform_release(struct platform_device *device)
 {
 	return virtio_pci_finish_reset(&device->device);
+}
+
+bool platform_lose(struct platform_device *device)
+{
+	if (!device->is_started)
+		return false;
+	stop_relays(device);
+	if (virtio_pci_is_running(&device->device))
+		break_device(device);
+	return true;
 }
 
 struct platform_effects platform_take_effects(struct platform *platform)

@@ -13,6 +13,7 @@
 
 #include "address_map.h"
 #include "apic_bus.h"
+#include "balloon.h"
 #include "chipset.h"
 #include "fw_cfg.h"
 #include "relay.h"
@@ -20,6 +21,8 @@
 
 #define PLATFORM_RELAYS_MAX   16u /* relay areas of one guest */
 #define PLATFORM_BUDGET_BYTES 65536u
+
+#define PLATFORM_BALLOON_WAITS (1u << 31)
 
 struct platform;
 
@@ -52,6 +55,10 @@ struct platform_effects {
 	uint64_t doorbells; /**< bit (device number * 8 + queue): kick the backend */
 	uint32_t vcpus;	    /**< bit per vCPU to wake */
 	struct platform_event event;
+	uint64_t given_up[BALLOON_STEP_PAGES]; /**< guest addresses of pages that can be taken back */
+	uint64_t wanted[BALLOON_STEP_PAGES];   /**< guest addresses to be filled before it goes on */
+	uint32_t given_up_count, wanted_count;
+	bool needs_table;   /**< a page table has to be paid for the guest before it goes on */
 	bool is_unfinished; /**< the port write is to be made again, after what else is pending */
 };
 
@@ -62,7 +69,9 @@ struct platform {
 	struct chipset chipset;
 	uint32_t device_count, relay_count;
 	struct platform_device devices[BULKHEAD_DEVICES_MAX];
-	uint32_t waiting; /**< bit per relay that stopped at its budget with requests left */
+	uint32_t waiting; /**< bit per relay that stopped at its budget with requests left; PLATFORM_BALLOON_WAITS */
+	struct platform_device *balloon_device; /**< NULL: none */
+	struct balloon balloon;
 	struct platform_effects effects;
 	struct fw_cfg firmware; /**< firmware configuration, in the guest's memory; base 0: none */
 	struct platform_relay relays[PLATFORM_RELAYS_MAX];
@@ -78,8 +87,14 @@ bool platform_description_is_valid(const struct bulkhead_device_description *des
 struct platform_device *platform_find(struct platform *platform, uint64_t slot);
 
 /**
- * Adds a device. The slot (1 to 30) is free, fewer than BULKHEAD_DEVICES_MAX exist and the description is valid.
- * Its queues are not offered to the guest before they have a relay area.
+ * Whether a device of this description can be added: fewer than BULKHEAD_DEVICES_MAX exist, and a balloon is the only one
+ * and has its two queues and its configuration.
+ */
+bool platform_has_room(const struct platform *platform, const struct bulkhead_device_description *description);
+
+/**
+ * Adds a device. The slot (1 to 30) is free, the description is valid and there is room for it. Its queues are not offered
+ * to the guest before they have a relay area; a balloon's are, and never get one.
  */
 void platform_add_device(struct platform *platform, uint8_t slot,
 			 const struct bulkhead_device_description *description);
@@ -109,6 +124,9 @@ bool platform_mmio_write(struct platform *platform, uint64_t address, uint32_t s
 bool platform_port_read(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t *value);
 bool platform_port_write(struct platform *platform, uint16_t port, uint32_t size_bytes, uint32_t value);
 
+/** Somebody presses the guest's power button. */
+void platform_press_power(struct platform *platform);
+
 /** Goes on with requests that a budget stopped. Returns whether some still wait. */
 bool platform_work(struct platform *platform);
 
@@ -120,6 +138,12 @@ bool platform_backend(struct platform_device *device, uint8_t queue);
 
 /** The backend has let go of a device that the driver has reset. Returns false if no reset waits for that. */
 bool platform_release(struct platform_device *device);
+
+/**
+ * The backend of a device is gone: its queues stop, and the driver hears that the device needs a reset.
+ * Returns false if the driver has not started the device, which then has no backend to lose.
+ */
+bool platform_lose(struct platform_device *device);
 
 /** Takes what is to be done for others. */
 struct platform_effects platform_take_effects(struct platform *platform);

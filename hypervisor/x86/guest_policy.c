@@ -120,12 +120,14 @@ bool guest_policy_msr(uint32_t msr, uint64_t *value)
 	return false;
 }
 
-/* Serial port, clock, power and reset: all a protected guest's monitor ever sees. */
+/* Serial port, clock, power, reset and watchdog: all a protected guest's monitor ever sees. */
 static const struct {
 	uint16_t first, last;
 } monitor_ports[] = {
 	{ 0x0070, 0x0071 }, /* real-time clock */
 	{ 0x03f8, 0x03ff }, /* serial */
+	{ 0x0441, 0x0441 }, /* watchdog: stop */
+	{ 0x0443, 0x0443 }, /* watchdog: feed */
 	{ 0x0604, 0x0605 }, /* power (PM1a control) */
 	{ 0x0cf9, 0x0cf9 }, /* reset */
 };

@@ -100,6 +100,7 @@ enum bulkhead_call {
 	BULKHEAD_CALL_PLATFORM_LINE = 0x35,    /* handle, line, level -> effects */
 	BULKHEAD_CALL_PLATFORM_BACKEND = 0x36, /* handle, slot << 8 | queue: backend called -> effects */
 	BULKHEAD_CALL_PLATFORM_RELEASE = 0x37, /* handle, slot: backend has let go -> effects */
+	BULKHEAD_CALL_PLATFORM_LOSE = 0x38,    /* handle, slot: backend is gone -> effects */
 
 	BULKHEAD_CALL_COUNT = 0x40, /* size of the number space; numbers not named are refused */
 };

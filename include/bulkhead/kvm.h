@@ -44,9 +44,10 @@ enum bulkhead_kvm_operation_id {
 	BULKHEAD_KVM_DEVICE = 4,  /* bulkhead_kvm_device */
 	BULKHEAD_KVM_CONFIG = 5,  /* bulkhead_kvm_config */
 	BULKHEAD_KVM_RELAY = 6,	  /* bulkhead_kvm_relay */
-	BULKHEAD_KVM_RELEASE = 7, /* bulkhead_kvm_release */
+	BULKHEAD_KVM_RELEASE = 7, /* bulkhead_kvm_slot */
 	BULKHEAD_KVM_SEAL = 8,	  /* none */
 	BULKHEAD_KVM_MEASURE = 9, /* bulkhead_measurement, written */
+	BULKHEAD_KVM_LOSE = 10,	  /* bulkhead_kvm_slot */
 };
 
 struct bulkhead_kvm_init {
@@ -94,8 +95,12 @@ struct bulkhead_kvm_relay {
 	uint64_t area_offset; /* page aligned */
 };
 
-/** Says that the backend has let go of a device which the guest has reset; the guest sees the reset done then. */
-struct bulkhead_kvm_release {
+/**
+ * Names a device. RELEASE: the backend has let go of a device which the guest has reset; the guest sees the reset done
+ * then. LOSE: the backend of a started device is gone; the guest hears that the device needs a reset. EINVAL: there is
+ * nothing of the kind to tell.
+ */
+struct bulkhead_kvm_slot {
 	uint32_t slot;
 	uint32_t reserved;
 };

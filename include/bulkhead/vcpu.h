@@ -51,9 +51,11 @@ enum bulkhead_run_exit {
 	BULKHEAD_RUN_DEVICE = 9,    /* the guest's driver started or reset a device */
 };
 
+#define BULKHEAD_BALLOON_STEP 16u /* pages that a run reports as given up, or as wanted */
+
 /**
  * Run page. Written by the hypervisor when a run ends; of what the driver writes only value is read,
- * once, and only to complete a port read. vcpus, doorbells and deadline are valid after every run, whatever
+ * once, and only to complete a port read. vcpus, doorbells, deadline and what is behind them are valid after every run, whatever
  * ended it: the driver does what they ask before it runs this vCPU again or sleeps for it.
  */
 struct bulkhead_run {
@@ -72,9 +74,13 @@ struct bulkhead_run {
 	uint32_t event;	    /* DEVICE: enum bulkhead_device_event */
 	uint64_t features;  /* DEVICE, START: accepted by the guest's driver */
 	uint32_t queues;    /* DEVICE, START: bit per queue that is enabled */
-	uint32_t reserved3;
+	uint32_t tables;    /* page tables to be paid for this guest before it is run again: 0 or 1 */
+	uint32_t given_up_count;
+	uint32_t wanted_count;
+	uint64_t given_up[BULKHEAD_BALLOON_STEP]; /* guest addresses of pages it gave up: GUEST_RECLAIM takes them back */
+	uint64_t wanted[BULKHEAD_BALLOON_STEP];	  /* guest addresses to fill (GUEST_DONATE) before it is run again */
 };
 
-static_assert(sizeof(struct bulkhead_run) == 72, "ABI");
+static_assert(sizeof(struct bulkhead_run) == 80 + 16 * BULKHEAD_BALLOON_STEP, "ABI");
 
 #endif

@@ -29,6 +29,10 @@ static void make(void)
 	static const struct bulkhead_device_description network = { .type = 1, .class_code = 0x020000,
 		.features = VIRTIO_F_EVENT_INDEX, .queue_count = 3, .queue_size_max = 16, .config_bytes = 12 };
 
+	static const struct bulkhead_device_description balloon = { .type = BALLOON_TYPE, .class_code = 0xff0000,
+		.features = VIRTIO_F_EVENT_INDEX, .queue_count = BALLOON_QUEUES, .queue_size_max = 16,
+		.config_bytes = BALLOON_CONFIG_BYTES, .config_writable_bytes = BALLOON_CONFIG_BYTES };
+
 	if (!platform)
 		platform = malloc(sizeof(*platform));
 	memset(platform, 0, sizeof(*platform));
@@ -37,6 +41,7 @@ static void make(void)
 	apic_bus_add(&platform->apics, 0, 1000000);
 	platform_add_device(platform, 1, &disk);
 	platform_add_device(platform, 2, &network);
+	platform_add_device(platform, 3, &balloon);
 	platform_set_blob(platform, 16384, 4096);
 	for (unsigned int i = 0; i < 3; i++) {
 		/* The third queue of the network has no area. */
@@ -46,23 +51,29 @@ static void make(void)
 		platform_add_relay(platform, &platform->devices[i > 0], (uint8_t)queue, &areas[i]);
 	}
 	/* Where a driver would put them; one that moves them away loses only its device. */
-	for (unsigned int i = 0; i < 2; i++) {
+	for (unsigned int i = 0; i < 3; i++) {
 		pci_config_write(&platform->bus, 1 + i, 0x10, 4, (uint32_t)REGISTERS + i * 0x10000);
 		pci_config_write(&platform->bus, 1 + i, 0x04, 2, 6);
 	}
 }
 
+/** The device that a step is about: disk, network or balloon. */
+static unsigned int which(const uint8_t *step)
+{
+	return (step[1] & 1) + (step[1] >> 7);
+}
+
 static void access_device(const uint8_t *step)
 {
 	static const uint8_t widths[] = { 1, 2, 4, 8 };
-	uint64_t address = REGISTERS + (step[1] & 1) * 0x10000, value;
+	uint64_t address = REGISTERS + which(step) * 0x10000, value;
 	uint16_t offset;
 
 	memcpy(&offset, step + 2, 2);
 	memcpy(&value, step + 4, 8);
 	address += step[1] & 2 ? offset % 64 : offset % 0x4000;
 	if (step[1] & 4)
-		address = MACHINE_ECAM + ((uint64_t)(1 + (step[1] & 1)) << 15) + offset % 512;
+		address = MACHINE_ECAM + ((uint64_t)(1 + which(step)) << 15) + offset % 512;
 	if (step[1] & 8)
 		(void)platform_mmio_read(platform, address, widths[step[1] >> 4 & 3], &value);
 	else
@@ -71,7 +82,7 @@ static void access_device(const uint8_t *step)
 
 static void do_step(const uint8_t *step)
 {
-	struct platform_device *device = &platform->devices[step[1] & 1];
+	struct platform_device *device = &platform->devices[which(step)];
 	uint8_t *area = area_bytes[step[1] % 3];
 	uint16_t offset;
 	uint32_t value;
@@ -90,7 +101,8 @@ static void do_step(const uint8_t *step)
 			(void)platform_backend(device, step[2] % device->device.queue_count);
 		break;
 	case 3:
-		if (platform_release(device) && device->is_started)
+		if (step[1] & 2 ? platform_lose(device) && !device->is_started :
+				  platform_release(device) && device->is_started)
 			abort();
 		break;
 	case 4:
@@ -116,7 +128,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 		fake_memory_copied = 0;
 		do_step(data + at);
 		effects = platform_take_effects(platform);
-		if (fake_memory_copied > PLATFORM_BUDGET_BYTES || effects.doorbells >> 11 || platform->waiting >> 3)
+		if (fake_memory_copied > PLATFORM_BUDGET_BYTES || effects.doorbells >> 11 ||
+		    (platform->waiting & ~PLATFORM_BALLOON_WAITS) >> 3 || effects.given_up_count + effects.wanted_count > BALLOON_STEP_PAGES)
 			abort();
 	}
 	return 0;

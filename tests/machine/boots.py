@@ -157,6 +157,8 @@ BOOTS = [
          drives=guests.debian_disks(1), pc={"scratch_mib": 0}, seconds=900, in_turns=True),
     Boot("two-debians", "uefi", ["two_debians_run_at_once"], checks=GUESTS, files=guests.by_firmware,
          drives=guests.debian_disks(2), pc={"scratch_mib": 0, "memory_mib": 3072}, seconds=1800, in_turns=True),
+    Boot("protected-devices", "uefi", ["protected_guest_uses_its_network", "protected_guest_outlives_its_backends"],
+         checks=UNDER, files=guests.with_devices, modules=guests.SERVING),
     Boot("guests-by-kvm", "uefi",
          ["guest_runs_by_the_kvm_api", "unprotected_guest_runs_in_lent_memory", "killed_monitors_leave_nothing",
           "driver_stays_while_a_guest_exists"], checks=UNDER),

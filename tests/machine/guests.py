@@ -8,13 +8,17 @@ import quick
 import initrd as ramdisk  # image/initrd.py: pc has put image/ on the path
 
 
-def guest_initrd():
-    """Writes the guest's initrd; returns its path."""
+# Modules of a guest that has all the devices there are.
+DEVICES = ("virtio_net", "virtio_rng", "virtio_console", "virtio_balloon", "af_packet", "button", "evdev", "ib700wdt")
+
+
+def guest_initrd(modules=()):
+    """Writes the guest's initrd, with more modules than a disk takes; returns its path."""
     tree = ramdisk.Initrd()
     tree.busybox()
-    tree.modules(quick.kernel_folder(), ["virtio_pci", "virtio_blk"])
+    tree.modules(quick.kernel_folder(), ["virtio_pci", "virtio_blk", *modules])
     tree.file("init", os.path.join(pc.ROOT, "tests/machine/guest/init"), 0o755)
-    return tree.write(os.path.join(pc.WORK, "guest.initrd"))
+    return tree.write(os.path.join(pc.WORK, "guest-devices.initrd" if modules else "guest.initrd"))
 
 
 def on_kvm():
@@ -79,3 +83,18 @@ def debian_disks(count):
             "-drive", f"if=none,id=debian{number},format=raw,snapshot=on,cache=unsafe,file={debian_disk()}",
             "-device", f"nvme,drive=debian{number},serial=debian{number}")]
     return arguments
+
+
+# Modules and files of a PC whose service domain gives a guest all its devices.
+SERVING = ("crc32c_generic", "tun", "veth", "nf_tables", "nft_chain_nat", "nft_masq", "nft_ct")
+
+
+def with_devices():
+    backends = os.path.join(quick.build_folder(), "backends")
+    files = {f"bin/{name}": os.path.join(backends, name) for name in ("bulkhead-net", "bulkhead-entropy", "bulkhead-console")}
+    files["bin/bulkhead-net-setup"] = os.path.join(pc.ROOT, "backends/bulkhead-net-setup")
+    # busybox's shell prefers its own ip, which makes no taps.
+    files["bin/sh"] = shutil.which("dash")
+    files["bin/ip"] = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    files["bin/nft"] = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    return {**on_kvm(), **files, "guest/initrd": guest_initrd(DEVICES)}

@@ -64,7 +64,26 @@ static void memory_is_told_here_and_time_elsewhere(void **state)
 		assert_int_equal(clock_register(index), index <= 0x0d || index == 0x32 ? UINT32_MAX : 0);
 }
 
-static void events_can_be_enabled_and_never_happen(void **state)
+static void the_power_button_stays_pressed_until_it_is_acknowledged(void **state)
+{
+	uint32_t value;
+
+	(void)state;
+	chipset_press_power(&chipset);
+	assert_false(chipset_power_line(&chipset)); /* not enabled */
+	assert_true(chipset_port_write(&chipset, MACHINE_PM_EVENT + 2, 2, 0x100));
+	assert_true(chipset_power_line(&chipset));
+	assert_true(chipset_port_read(&chipset, MACHINE_PM_EVENT, 4, &value));
+	assert_int_equal(value, 0x01000100);
+	assert_true(chipset_port_write(&chipset, MACHINE_PM_EVENT, 2, 0xfeff));
+	assert_true(chipset_power_line(&chipset));
+	assert_true(chipset_port_write(&chipset, MACHINE_PM_EVENT, 2, 0x100));
+	assert_false(chipset_power_line(&chipset));
+	assert_true(chipset_port_read(&chipset, MACHINE_PM_EVENT, 2, &value));
+	assert_int_equal(value & 0xffff, 0);
+}
+
+static void events_are_enabled_and_happen_only_when_somebody_acts(void **state)
 {
 	uint32_t value;
 
@@ -98,7 +117,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(bridges_name_the_fixed_addresses, set_up),
 		cmocka_unit_test_setup(memory_is_told_here_and_time_elsewhere, set_up),
-		cmocka_unit_test_setup(events_can_be_enabled_and_never_happen, set_up),
+		cmocka_unit_test_setup(the_power_button_stays_pressed_until_it_is_acknowledged, set_up),
+		cmocka_unit_test_setup(events_are_enabled_and_happen_only_when_somebody_acts, set_up),
 		cmocka_unit_test_setup(other_ports_are_not_the_chipsets, set_up),
 	};
 

@@ -7,6 +7,8 @@
 #include <string.h>
 
 uint64_t fake_memory_copied;
+enum memory_given (*fake_memory_give_up)(uint64_t address);
+bool (*fake_memory_is_empty)(uint64_t address);
 
 static uint8_t *at(struct memory *memory, uint64_t address, uint32_t size_bytes)
 {
@@ -46,6 +48,23 @@ bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, ui
 	memcpy(target, source, size_bytes);
 	fake_memory_copied += size_bytes;
 	return true;
+}
+
+enum memory_given memory_give_up(struct memory *memory, uint64_t address)
+{
+	uint8_t *page = at(memory, address, 4096);
+	enum memory_given answer = fake_memory_give_up ? fake_memory_give_up(address) : MEMORY_GIVEN;
+
+	if (!page)
+		return MEMORY_KEPT;
+	if (answer == MEMORY_GIVEN)
+		memset(page, 0, 4096);
+	return answer;
+}
+
+bool memory_is_empty(struct memory *memory, uint64_t address)
+{
+	return fake_memory_is_empty && at(memory, address, 1) && fake_memory_is_empty(address);
 }
 
 bool memory_exchange(struct memory *memory, uint64_t address, uint32_t size_bytes, uint64_t expected, uint64_t desired)

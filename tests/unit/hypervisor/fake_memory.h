@@ -12,6 +12,12 @@ struct memory {
 	uint64_t start, size_bytes;
 };
 
+/** What memory_give_up() answers: MEMORY_GIVEN clears the page. Called with its address before. */
+extern enum memory_given (*fake_memory_give_up)(uint64_t address);
+
+/** What memory_is_empty() answers for addresses inside; NULL: false. */
+extern bool (*fake_memory_is_empty)(uint64_t address);
+
 /** Bytes that memory_copy() moved since this was last set to 0. */
 extern uint64_t fake_memory_copied;
 

@@ -86,8 +86,12 @@ static void only_named_ports_reach_the_monitor(void **state)
 	assert_false(guest_policy_port(0x3ff, 2));
 	assert_false(guest_policy_port(0x400, 1));
 	assert_false(guest_policy_port(0x3f7, 2));
+	assert_false(guest_policy_port(0x600, 2));
 	assert_true(guest_policy_port(0x604, 2));
 	assert_false(guest_policy_port(0x604, 4));
+	assert_true(guest_policy_port(0x441, 1));
+	assert_true(guest_policy_port(0x443, 1));
+	assert_false(guest_policy_port(0x442, 2));
 	assert_false(guest_policy_port(0xffff, 4));
 	assert_false(guest_policy_port(0xcf8, 4));
 }

@@ -4,13 +4,19 @@
  */
 #include "acpi_tables.h"
 #include "config.h"
+#include "connector.h"
 #include "machine.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -57,6 +63,11 @@ static void a_wrong_configuration_is_named_by_line(void **state)
 		{ "name", "f:1: name is no" },
 		{ "name=", "f:1: name has no value" },
 		{ "disk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a", "f:9: disk is given more" },
+		{ "name=a\nkernel=b\nmemory=2G\nnetwork=n", "f: network and mac are given together" },
+		{ "name=a\nkernel=b\nmemory=2G\nentropy=e\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a\ndisk=a",
+		  "f: more than 8 devices; take a disk out" },
+		{ "balloon=maybe", "f:1: balloon must be yes or no" },
+		{ "name=a\nkernel=b\nmemory=2G\nballoon=yes\nprotected=no", "f: only a protected guest has a balloon" },
 		{ "", "f: name is missing" },
 		{ "name=a\nkernel=b", "f: memory is missing" },
 		{ "name=a\nmemory=512M", "f: kernel is missing, and firmware" },
@@ -203,6 +214,88 @@ static void acpi_tables_point_at_each_other_and_sum_to_zero(void **state)
 	assert_int_equal(acpi_tables_write(bytes, 100, address, 3, NULL), 0);
 }
 
+static void a_watchdog_waits_as_long_as_it_was_told(void **state)
+{
+	struct watchdog watchdog = { 0 };
+
+	(void)state;
+	assert_true(watchdog_left(&watchdog, 5) == WATCHDOG_NEVER);
+	watchdog_feed(&watchdog, 0xfd, 1000); /* only the lower half counts: 4 s */
+	assert_true(watchdog_left(&watchdog, 1000) == 4000000001ull);
+	assert_true(watchdog_left(&watchdog, 1000 + 4000000000ull) == 1);
+	assert_true(watchdog_left(&watchdog, 1000 + 4000000001ull) == 0);
+	assert_true(watchdog_left(&watchdog, 1ull << 60) == 0);
+	watchdog_forgive(&watchdog, 1ull << 60);
+	assert_true(watchdog_left(&watchdog, 1ull << 60) == 4000000001ull);
+	watchdog_feed(&watchdog, 0, 7);
+	assert_true(watchdog_left(&watchdog, 7) == 30000000001ull);
+	watchdog_feed(&watchdog, 15, 7);
+	assert_true(watchdog_left(&watchdog, 8) == 0);
+	watchdog_stop(&watchdog);
+	assert_true(watchdog_left(&watchdog, 1ull << 60) == WATCHDOG_NEVER);
+}
+
+static void the_power_button_stays_pressed_until_it_is_acknowledged(void **state)
+{
+	struct machine machine = { .vm_fd = -1, .look = -1 };
+
+	(void)state;
+	assert_int_equal((uint16_t)machine_port_read(&machine, MACHINE_PM_EVENT, 2), 0);
+	machine_port_write(&machine, MACHINE_PM_EVENT + 2, 2, 0x100);
+	assert_int_equal(machine_port_read(&machine, MACHINE_PM_EVENT + 2, 2), 0x100);
+	machine_press_power(&machine);
+	assert_int_equal((uint16_t)machine_port_read(&machine, MACHINE_PM_EVENT, 2), 0x100);
+	machine_port_write(&machine, MACHINE_PM_EVENT, 2, 1);
+	assert_int_equal((uint16_t)machine_port_read(&machine, MACHINE_PM_EVENT, 2), 0x100);
+	machine_port_write(&machine, MACHINE_PM_EVENT, 2, 0x100);
+	assert_int_equal((uint16_t)machine_port_read(&machine, MACHINE_PM_EVENT, 2), 0);
+	/* The watchdog's ports. */
+	machine_port_write(&machine, WATCHDOG_FEED_PORT, 1, 0);
+	assert_true(watchdog_left(&machine.watchdog, machine_now()) <= 30000000001ull);
+	machine_port_write(&machine, WATCHDOG_STOP_PORT, 1, 0);
+	assert_true(watchdog_left(&machine.watchdog, machine_now()) == WATCHDOG_NEVER);
+}
+
+static void *serve_connections(void *argument)
+{
+	static const char *const paths[] = { "/nonexistent/socket", "connector-test.sock" };
+
+	connector_serve(*(int *)argument, paths, 2);
+	return NULL;
+}
+
+static void the_supervisor_connects_to_what_the_configuration_names(void **state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "connector-test.sock" };
+	int sockets[2], listener = socket(AF_UNIX, SOCK_STREAM, 0), fd, accepted;
+	pthread_t thread;
+	char byte;
+
+	(void)state;
+	(void)unlink(address.sun_path);
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+	assert_int_equal(pthread_create(&thread, NULL, serve_connections, &sockets[0]), 0);
+	assert_int_equal(connector_ask(sockets[1], 0), -ENOENT);
+	assert_int_equal(connector_ask(sockets[1], 2), -EINVAL);
+	assert_int_equal(connector_ask(sockets[1], UINT32_MAX), -EINVAL);
+	fd = connector_ask(sockets[1], 1);
+	assert_true(fd >= 0);
+	accepted = accept(listener, NULL, NULL);
+	assert_int_equal(write(accepted, "x", 1), 1);
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_int_equal(byte, 'x');
+	close(sockets[1]);
+	pthread_join(thread, NULL);
+	close(sockets[0]);
+	close(accepted);
+	close(fd);
+	close(listener);
+	(void)unlink(address.sun_path);
+	assert_int_equal(connector_ask(-1, 0), -EPIPE);
+}
+
 static void ram_has_a_hole_below_4_gib(void **state)
 {
 	struct memory ram;
@@ -234,6 +327,9 @@ int main(void)
 		cmocka_unit_test(a_wrong_configuration_is_named_by_line),
 		cmocka_unit_test(a_serial_driver_can_send_receive_and_wait),
 		cmocka_unit_test(acpi_tables_point_at_each_other_and_sum_to_zero),
+		cmocka_unit_test(a_watchdog_waits_as_long_as_it_was_told),
+		cmocka_unit_test(the_power_button_stays_pressed_until_it_is_acknowledged),
+		cmocka_unit_test(the_supervisor_connects_to_what_the_configuration_names),
 		cmocka_unit_test(ram_has_a_hole_below_4_gib),
 	};
 
