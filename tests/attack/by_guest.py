@@ -19,23 +19,21 @@ def _hostile(victim, words):
     return victim.shell(f"hostile {words}{kind}", SECONDS).split("|")[-1]
 
 
+def _has_succeeded(name, answer):
+    if answer not in ("succeeded", "stopped"):
+        raise Gone(f"hostile {name}: {answer}")
+    return answer == "succeeded"
+
+
 def hostile(name):
-    def act(victim):
-        answer = _hostile(victim, name)
-        if answer not in ("succeeded", "stopped"):
-            raise Gone(f"hostile {name}: {answer}")
-        return answer == "succeeded"
-    return act
+    return lambda victim: _has_succeeded(name, _hostile(victim, name))
 
 
 def vcpu_twice(victim):
-    """What becomes of a machine on which one vCPU runs twice is not foreseeable: often its end."""
-    try:
-        return hostile("vcpu-twice")(victim)
-    except Gone:
-        if victim.is_well():
-            raise
-        return True
+    """Where one vCPU runs twice, either processor may go on with the other's registers: the end of a kernel."""
+    victim.fire("hostile vcpu-twice")
+    found = victim.pc.wait(rf"#BH# reply {victim.number} \d+ ([^|]*)|(panic)", SECONDS)
+    return bool(found.group(2)) or _has_succeeded("vcpu-twice", found.group(1))
 
 
 def storm(victim):
