@@ -21,7 +21,7 @@
 #include "fat_image.h"
 #include "identity.h"
 
-#define STOP_SECONDS 30 /* from asking to killing */
+#define STOP_SECONDS 90 /* from asking to killing: a whole Debian ends in that time */
 
 struct agent_running *agent_guest_running(struct agent *agent, const char *name)
 {
@@ -265,7 +265,9 @@ int agent_guest_stop(struct agent *agent, const char *name, bool hard)
 
 	if (!running)
 		return -ENOENT;
-	kill(running->monitor, hard ? SIGKILL : SIGTERM);
+	/* A protected guest ends itself when its power button is pressed; any other monitor is told. */
+	if (hard || !agent->config.machine[0] || !agent_machine_press_power(running))
+		kill(running->monitor, hard ? SIGKILL : SIGTERM);
 	if (!running->stopping)
 		running->started =
 		    (int64_t)time(NULL); /* counts the time it has to end from here on */

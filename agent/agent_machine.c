@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent_disks.h"
@@ -290,4 +292,24 @@ int agent_machine_write(struct agent *agent, const struct agent_running *running
 			 "%s: its monitor's configuration cannot be written (%s, \"machine\": %.100s)",
 			 running->name, strerror(-result), agent->config.machine);
 	return result;
+}
+
+bool agent_machine_press_power(const struct agent_running *running)
+{
+	static const char request[] = "{\"command\": \"stop\"}\n";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int connection, length = snprintf(address.sun_path, sizeof(address.sun_path), "%s/control",
+					  running->directory);
+	bool sent;
+
+	if (length >= (int)sizeof(address.sun_path))
+		return false;
+	connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	sent = connection >= 0 &&
+	       connect(connection, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+	       send(connection, request, sizeof(request) - 1, MSG_NOSIGNAL) ==
+		   (ssize_t)sizeof(request) - 1;
+	if (connection >= 0)
+		close(connection);
+	return sent;
 }

@@ -35,4 +35,7 @@ int agent_machine_serve(struct agent *agent, struct agent_running *running,
 			const struct agent_machine *machine, const char *config_file,
 			char error[AGENT_ERROR_MAX]);
 
+/** Presses a running guest's power button. False: its monitor takes no such request. */
+bool agent_machine_press_power(const struct agent_running *running);
+
 #endif

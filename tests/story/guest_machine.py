@@ -7,6 +7,7 @@ The monitor only measures here: running a protected guest takes a PC under Bulkh
 import glob
 import os
 import shutil
+import sys
 
 from company import BUILD, Company, PC, program, run, tell, wait_for
 
@@ -17,6 +18,23 @@ BLK = [program("bulkhead-blk"), "--socket=%{socket}", "--control=%{control}", "-
        "--trace=%{trace}?", "--record=%{record}?", "--layer=%{layer}?", "--size=%{size}?"]
 MEASURE = ["sh", "-c", "trap 'exit 0' TERM; \"$0\" --measure \"$1\" >\"$2/measured.new\" 2>&1; mv \"$2/measured.new\" \"$2/measured\"; "
            "while :; do sleep 0.1; done", MONITOR, "%{machine}", "%{directory}"]
+
+
+# Stands where the monitor listens for requests, and says which came first: a request, or a signal.
+LISTEN = """import json, re, signal, socket, sys
+folder = sys.argv[2]
+def end(word):
+    with open(folder + "/ended-by", "w") as file:
+        file.write(word)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, lambda *_: end("signal"))
+path = re.search("^control = (.*)$", open(sys.argv[1]).read(), re.M).group(1)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen()
+open(folder + "/listens", "w").close()
+end(json.loads(listener.accept()[0].makefile().readline())["command"])
+"""
 
 
 def platform(directory):
@@ -62,7 +80,7 @@ def measured(pc):
     return text
 
 
-def set_up(directory, keep, *releases):
+def set_up(directory, keep, *releases, monitor=MEASURE):
     """A company with an image `work` of these releases [(version, descriptor)], and a PC to which it is assigned."""
     company = Company(directory)
     keep(company)
@@ -71,7 +89,7 @@ def set_up(directory, keep, *releases):
     publish(company, *made[0])
     company.admin("user", "add", "alice")
     company.admin("assign", "work", "--user", "alice")
-    pc = PC(directory, "laptop", extra={"machine": machine, "monitor": MEASURE, "disk": BLK})
+    pc = PC(directory, "laptop", extra={"machine": machine, "monitor": monitor, "disk": BLK})
     keep(pc)
     pc.enrol(company, "alice")
     wait_for("release 1", lambda: pc.guests().get("work", {}).get("release") == 1)
@@ -141,6 +159,17 @@ def another_releases_manifest_starts_nothing(directory, keep):
     assert measured(pc) == fields(os.path.join(directory, "two.descriptor"))["measurement"]
 
 
+def a_guest_that_is_to_end_feels_its_power_button(directory, keep):
+    _, pc, _ = set_up(directory, keep, ("one", lambda c: describe(c, os.path.join(directory, "one.descriptor"), memory="128M")),
+                      monitor=[sys.executable, "-c", LISTEN, "%{machine}", "%{directory}"])
+    pc.start("work")
+    folder = os.path.join(pc.run_directory, "agent.guests/work")
+    wait_for("the listener", lambda: os.path.exists(os.path.join(folder, "listens")))
+    pc.end("work")
+    with open(os.path.join(folder, "ended-by"), encoding="ascii") as file:
+        assert file.read() == "stop"
+
+
 def a_card_without_a_network_on_this_pc_starts_nothing(directory, keep):
     def make(company):
         path = os.path.join(directory, "one.descriptor")
@@ -156,4 +185,4 @@ def a_card_without_a_network_on_this_pc_starts_nothing(directory, keep):
 if __name__ == "__main__":
     tell([the_pc_makes_the_machine_that_was_described, a_release_without_a_descriptor_does_not_start,
           a_descriptor_by_another_key_starts_nothing, another_releases_manifest_starts_nothing,
-          a_card_without_a_network_on_this_pc_starts_nothing])
+          a_guest_that_is_to_end_feels_its_power_button, a_card_without_a_network_on_this_pc_starts_nothing])
