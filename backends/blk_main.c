@@ -36,11 +36,12 @@ static const char usage[] =
 	"  --size BYTES       make the disk if there is none; K, M, G, T are powers of 1024\n"
 	"both:\n"
 	"  --control PATH     socket at which backups are read\n"
+	"  --direct           read and write layers past this machine's page cache (the guest has its own)\n"
 	"  --queues N         1 to 16; default 1\n"
 	"  --serial TEXT      serial number that the guest sees\n";
 
 enum { OPT_SOCKET = 256, OPT_FILE, OPT_STATE, OPT_KEY, OPT_STORE, OPT_DOMAIN, OPT_VERSION, OPT_DROP, OPT_READ_ONLY, OPT_FEED, OPT_TRACE,
-       OPT_RECORD, OPT_NO_BACKGROUND, OPT_SIZE, OPT_LAYER, OPT_CONTROL, OPT_QUEUES, OPT_SERIAL, OPT_HELP };
+       OPT_RECORD, OPT_NO_BACKGROUND, OPT_DIRECT, OPT_SIZE, OPT_LAYER, OPT_CONTROL, OPT_QUEUES, OPT_SERIAL, OPT_HELP };
 
 static const struct option options[] = {
 	{"socket", required_argument, NULL, OPT_SOCKET},
@@ -56,6 +57,7 @@ static const struct option options[] = {
 	{"trace", required_argument, NULL, OPT_TRACE},
 	{"record", required_argument, NULL, OPT_RECORD},
 	{"no-background", no_argument, NULL, OPT_NO_BACKGROUND},
+	{"direct", no_argument, NULL, OPT_DIRECT},
 	{"size", required_argument, NULL, OPT_SIZE},
 	{"layer", required_argument, NULL, OPT_LAYER},
 	{"control", required_argument, NULL, OPT_CONTROL},
@@ -113,6 +115,7 @@ static int parse(int argc, char **argv, struct command_line *line)
 		case OPT_TRACE: served->trace = optarg; break;
 		case OPT_RECORD: served->record = optarg; break;
 		case OPT_NO_BACKGROUND: served->no_background = true; break;
+		case OPT_DIRECT: served->direct = true; break;
 		case OPT_LAYER: served->layer = optarg; break;
 		case OPT_CONTROL: served->control = optarg; break;
 		case OPT_SERIAL: line->serial = optarg; break;

@@ -55,12 +55,14 @@ static int plugin_config(const char *key, const char *value)
 		options.layer_bytes = size > 0 ? (uint64_t)size : 0;
 		return size > 0 ? 0 : -1;
 	}
-	if (strcmp(key, "drop-overlay") == 0 || strcmp(key, "background") == 0) {
+	if (strcmp(key, "drop-overlay") == 0 || strcmp(key, "background") == 0 || strcmp(key, "direct") == 0) {
 		yes = nbdkit_parse_bool(value);
 		if (yes < 0)
 			return -1;
-		if (*key == 'd')
+		if (strcmp(key, "drop-overlay") == 0)
 			options.drop_overlay = yes;
+		else if (strcmp(key, "direct") == 0)
+			options.direct = yes;
 		else
 			options.no_background = !yes;
 		return 0;
@@ -178,6 +180,7 @@ static struct nbdkit_plugin plugin = {
 		       "feed=PATH          socket at which missing frames are asked for\n"
 		       "drop-overlay=BOOL  forget what was written above this version before\n"
 		       "background=BOOL    bring the whole version, not only what is read (default true)\n"
+		       "direct=BOOL        layers past this machine's page cache (default false)\n"
 		       "trace=FILE         bring it in the order of this boot trace\n"
 		       "record=FILE        record a boot trace\n"
 		       "layer=NAME         without store=: folder of the layer (default user)\n"

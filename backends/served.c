@@ -267,7 +267,7 @@ static int open_file(struct served *served, const struct served_options *options
 
 static int open_state(struct served *served, const struct served_options *options, struct problem *problem)
 {
-	int error = options->state ? store_files_open(options->state, true, &served->state) : -EINVAL;
+	int error = options->state ? store_files_open_direct(options->state, true, options->direct, &served->state) : -EINVAL;
 
 	if (error)
 		return problem_errno(problem, error, "%s", options->state ? options->state : "a folder for the state is needed");

@@ -35,6 +35,7 @@ struct served_options {
 	bool drop_overlay;	   /**< start with an empty overlay */
 	bool read_only;		   /**< no overlay */
 	bool no_background;	   /**< bring only what is asked for */
+	bool direct;		   /**< layers' data past this machine's page cache, where the file system can */
 };
 
 /** Reads a key file, which has exactly 32 bytes. Returns 0 or a negative errno with the problem. */

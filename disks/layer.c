@@ -121,7 +121,7 @@ int layer_open(struct store_files *files, const char *folder, const uint8_t key[
 		problem_set(problem, error, "%s: the map is damaged or this is not its key; restore it from a backup",
 			    folder);
 	if (!error)
-		error = open_file(files, folder, "data", STORE_OPEN_WRITE, &layer->data);
+		error = open_file(files, folder, "data", STORE_OPEN_BLOCKS, &layer->data);
 	if (!error && layer->kind == LAYER_SEALED)
 		error = open_file(files, folder, "tags", STORE_OPEN_WRITE, &layer->tags);
 	if (error) {
@@ -148,11 +148,22 @@ uint64_t layer_run(struct layer *layer, uint64_t first, uint64_t limit, enum blo
 	return count;
 }
 
-static int check_tags(struct layer *layer, struct layer_cipher *cipher, uint64_t first, uint64_t count,
-		      const uint8_t *bytes, uint64_t *bad)
+/** The blocks and, of a sealed layer, their tags: both at once. */
+static int read_piece(struct layer *layer, uint64_t first, uint64_t count, uint8_t *bytes,
+		      uint8_t tags[PIECE_BLOCKS][TAG_BYTES])
 {
-	uint8_t tags[PIECE_BLOCKS][TAG_BYTES], tag[TAG_BYTES];
-	int error = store_file_read_all(layer->tags, tags, count * TAG_BYTES, first * TAG_BYTES);
+	struct store_io ios[] = {
+		{STORE_IO_READ, layer->data, bytes, count * BLOCK_BYTES, first * BLOCK_BYTES, 0},
+		{STORE_IO_READ, layer->tags, tags, count * TAG_BYTES, first * TAG_BYTES, 0}};
+
+	return store_file_transfer(ios, layer->tags ? 2 : 1);
+}
+
+static int check_tags(struct layer_cipher *cipher, uint64_t first, uint64_t count, const uint8_t *bytes,
+		      uint8_t tags[PIECE_BLOCKS][TAG_BYTES], uint64_t *bad)
+{
+	uint8_t tag[TAG_BYTES];
+	int error = 0;
 
 	for (uint64_t i = 0; !error && i < count; i++) {
 		error = layer_tag(cipher, first + i, bytes + i * BLOCK_BYTES, tag);
@@ -168,15 +179,16 @@ int layer_read(struct layer *layer, uint64_t first, uint64_t count, void *buffer
 {
 	struct layer_cipher *cipher = layer_cipher_get(&layer->keys);
 	/* The buffer may be a guest's memory: nothing is judged or decrypted where the guest can change it. */
-	uint8_t bytes[PIECE_BLOCKS * BLOCK_BYTES], *to = buffer;
+	_Alignas(STORE_ALIGNMENT) uint8_t bytes[PIECE_BLOCKS * BLOCK_BYTES];
+	uint8_t tags[PIECE_BLOCKS][TAG_BYTES], *to = buffer;
 	int error = cipher ? 0 : -ENOMEM;
 
 	while (!error && count) {
 		uint64_t now = count < PIECE_BLOCKS ? count : PIECE_BLOCKS;
 
-		error = store_file_read_all(layer->data, bytes, now * BLOCK_BYTES, first * BLOCK_BYTES);
+		error = read_piece(layer, first, now, bytes, tags);
 		if (!error && layer->tags)
-			error = check_tags(layer, cipher, first, now, bytes, bad);
+			error = check_tags(cipher, first, now, bytes, tags, bad);
 		for (uint64_t i = 0; !error && i < now; i++)
 			error = layer_decrypt(cipher, first + i, bytes + i * BLOCK_BYTES, to + i * BLOCK_BYTES);
 		to += now * BLOCK_BYTES;
@@ -188,6 +200,15 @@ int layer_read(struct layer *layer, uint64_t first, uint64_t count, void *buffer
 	return error;
 }
 
+/** Data and tags on disk, both at once: neither means anything before the journal says so. */
+static int sync_contents(struct layer *layer)
+{
+	struct store_io ios[] = {{STORE_IO_SYNC, layer->data, NULL, 0, 0, 0},
+				 {STORE_IO_SYNC, layer->tags, NULL, 0, 0, 0}};
+
+	return store_file_transfer(ios, layer->tags ? 2 : 1);
+}
+
 int layer_checkpoint(struct layer *layer)
 {
 	uint8_t *packed = NULL;
@@ -197,9 +218,7 @@ int layer_checkpoint(struct layer *layer)
 
 	/* Under the lock no state is added, so that all states in the checkpoint have their data on disk. */
 	pthread_mutex_lock(&layer->lock);
-	error = layer->files->sync(layer->data);
-	if (!error && layer->tags)
-		error = layer->files->sync(layer->tags);
+	error = sync_contents(layer);
 	if (!error) {
 		packed = layer_map_pack(&layer->map);
 		error = packed ? 0 : -ENOMEM;
@@ -263,7 +282,11 @@ static int prepare_change(struct layer *layer, uint64_t first, uint64_t count)
 static int write_piece(struct layer *layer, struct layer_cipher *cipher, uint64_t first, uint64_t count,
 		       const uint8_t *from)
 {
-	uint8_t bytes[PIECE_BLOCKS * BLOCK_BYTES], tags[PIECE_BLOCKS][TAG_BYTES];
+	_Alignas(STORE_ALIGNMENT) uint8_t bytes[PIECE_BLOCKS * BLOCK_BYTES];
+	uint8_t tags[PIECE_BLOCKS][TAG_BYTES];
+	struct store_io ios[] = {
+		{STORE_IO_WRITE, layer->data, bytes, count * BLOCK_BYTES, first * BLOCK_BYTES, 0},
+		{STORE_IO_WRITE, layer->tags, tags, count * TAG_BYTES, first * TAG_BYTES, 0}};
 	int error = 0;
 
 	for (uint64_t i = 0; !error && i < count; i++) {
@@ -271,11 +294,7 @@ static int write_piece(struct layer *layer, struct layer_cipher *cipher, uint64_
 		if (!error && layer->tags)
 			error = layer_tag(cipher, first + i, bytes + i * BLOCK_BYTES, tags[i]);
 	}
-	if (!error)
-		error = layer->files->write(layer->data, bytes, count * BLOCK_BYTES, first * BLOCK_BYTES);
-	if (!error && layer->tags)
-		error = layer->files->write(layer->tags, tags, count * TAG_BYTES, first * TAG_BYTES);
-	return error;
+	return error ? error : store_file_transfer(ios, layer->tags ? 2 : 1);
 }
 
 int layer_write(struct layer *layer, uint64_t first, uint64_t count, const void *buffer)
@@ -394,9 +413,7 @@ int layer_flush(struct layer *layer)
 	error = take_all(layer, &runs, &count);
 	pthread_mutex_unlock(&layer->lock);
 	if (!error)
-		error = layer->files->sync(layer->data);
-	if (!error && layer->tags)
-		error = layer->files->sync(layer->tags);
+		error = sync_contents(layer);
 	if (!error)
 		error = journal_runs(layer, runs, count);
 	/* After a failed sync nobody knows what is on disk: this layer acknowledges nothing more until it is reopened. */

@@ -73,7 +73,7 @@ int layer_backup_begin(struct layer *layer, struct problem *problem)
 
 int layer_put_aside(struct layer *layer, uint64_t first, uint64_t count)
 {
-	uint8_t bytes[BLOCK_BYTES];
+	_Alignas(STORE_ALIGNMENT) uint8_t bytes[BLOCK_BYTES];
 	int error = 0;
 
 	if (!layer->snapshot_data) /* changes only while gate is held for writing */
@@ -112,6 +112,7 @@ bool layer_backup_next_data(struct layer *layer, uint64_t from, uint64_t *first,
 
 int layer_backup_read(struct layer *layer, uint64_t first, uint64_t count, void *buffer)
 {
+	_Alignas(STORE_ALIGNMENT) uint8_t stored[BLOCK_BYTES];
 	struct layer_cipher *cipher;
 	uint8_t *bytes = buffer;
 	int error = 0;
@@ -129,10 +130,10 @@ int layer_backup_read(struct layer *layer, uint64_t first, uint64_t count, void 
 		/* Under the lock a block that is not aside cannot be overwritten before it is read. */
 		pthread_mutex_lock(&layer->snapshot_lock);
 		error = store_file_read_all(blockmap_bit(layer->snapshot_aside, block) ? layer->snapshot : layer->data,
-					    bytes, BLOCK_BYTES, block * BLOCK_BYTES);
+					    stored, BLOCK_BYTES, block * BLOCK_BYTES);
 		pthread_mutex_unlock(&layer->snapshot_lock);
 		if (!error)
-			error = layer_decrypt(cipher, block, bytes, bytes);
+			error = layer_decrypt(cipher, block, stored, bytes);
 	}
 	layer_cipher_put(&layer->keys, cipher);
 	return error;

@@ -1,5 +1,5 @@
 /* file.c: struct store_files over a directory of the host, and helpers over any of them. */
-#include "store/file.h"
+#include "store/file_host.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,17 +14,8 @@
 struct directory {
 	struct store_files files;
 	int fd;
+	bool direct;
 };
-
-struct host_file {
-	struct store_file file;
-	int fd;
-};
-
-static int fd_of(struct store_file *file)
-{
-	return ((struct host_file *)file)->fd;
-}
 
 static int directory_of(struct store_files *files)
 {
@@ -39,13 +30,20 @@ static int host_open(struct store_files *files, const char *path, enum store_ope
 	    [STORE_OPEN_WRITE] = O_RDWR,
 	    [STORE_OPEN_CREATE] = O_RDWR | O_CREAT,
 	    [STORE_OPEN_EXCLUSIVE] = O_RDWR | O_CREAT | O_EXCL,
+	    [STORE_OPEN_BLOCKS] = O_RDWR,
 	};
+	const struct directory *directory = (const struct directory *)files;
+	int past_cache = how == STORE_OPEN_BLOCKS && directory->direct ? O_DIRECT : 0;
 	struct host_file *opened = calloc(1, sizeof(*opened));
 
 	if (!opened)
 		return -ENOMEM;
 	opened->file.files = files;
-	opened->fd = openat(directory_of(files), path, flags[how] | O_CLOEXEC | O_NOFOLLOW, 0600);
+	opened->fd = openat(directory_of(files), path,
+			    flags[how] | past_cache | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* tmpfs and some others have no way past the cache. */
+	if (opened->fd < 0 && past_cache && errno == EINVAL)
+		opened->fd = openat(directory_of(files), path, flags[how] | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (opened->fd < 0) {
 		int error = -errno;
 
@@ -58,7 +56,7 @@ static int host_open(struct store_files *files, const char *path, enum store_ope
 
 static void host_close(struct store_file *file)
 {
-	close(fd_of(file));
+	close(host_fd(file));
 	free(file);
 }
 
@@ -67,7 +65,7 @@ static ssize_t host_read(struct store_file *file, void *buffer, size_t bytes, ui
 	size_t done = 0;
 
 	while (done < bytes) {
-		ssize_t got = pread(fd_of(file), (char *)buffer + done, bytes - done,
+		ssize_t got = pread(host_fd(file), (char *)buffer + done, bytes - done,
 				    (off_t)(offset + done));
 
 		if (got < 0 && errno == EINTR)
@@ -86,7 +84,7 @@ static int host_write(struct store_file *file, const void *data, size_t bytes, u
 	size_t done = 0;
 
 	while (done < bytes) {
-		ssize_t put = pwrite(fd_of(file), (const char *)data + done, bytes - done,
+		ssize_t put = pwrite(host_fd(file), (const char *)data + done, bytes - done,
 				     (off_t)(offset + done));
 
 		if (put < 0 && errno == EINTR)
@@ -98,25 +96,38 @@ static int host_write(struct store_file *file, const void *data, size_t bytes, u
 	return 0;
 }
 
+int host_transfer_one(const struct store_io *io)
+{
+	switch (io->kind) {
+	case STORE_IO_READ:
+		return store_file_read_all(io->file, io->buffer, io->bytes, io->offset);
+	case STORE_IO_WRITE:
+		return host_write(io->file, io->buffer, io->bytes, io->offset);
+	case STORE_IO_SYNC:
+		return fdatasync(host_fd(io->file)) ? -errno : 0;
+	}
+	return -EINVAL;
+}
+
 static int host_sync(struct store_file *file)
 {
-	return fdatasync(fd_of(file)) ? -errno : 0;
+	return fdatasync(host_fd(file)) ? -errno : 0;
 }
 
 static void host_write_behind(struct store_file *file, uint64_t offset, uint64_t bytes)
 {
 	/* Only a hint: a later sync() waits for the same pages and reports their errors. */
-	(void)sync_file_range(fd_of(file), (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+	(void)sync_file_range(host_fd(file), (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
 }
 
 static int host_truncate(struct store_file *file, uint64_t bytes)
 {
-	return ftruncate(fd_of(file), (off_t)bytes) ? -errno : 0;
+	return ftruncate(host_fd(file), (off_t)bytes) ? -errno : 0;
 }
 
 static int host_punch(struct store_file *file, uint64_t offset, uint64_t bytes)
 {
-	return fallocate(fd_of(file), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+	return fallocate(host_fd(file), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
 			 (off_t)bytes)
 		   ? -errno
 		   : 0;
@@ -126,7 +137,7 @@ static int host_size(struct store_file *file, uint64_t *bytes)
 {
 	struct stat status;
 
-	if (fstat(fd_of(file), &status))
+	if (fstat(host_fd(file), &status))
 		return -errno;
 	*bytes = (uint64_t)status.st_size;
 	return 0;
@@ -147,7 +158,7 @@ static int host_lock(struct store_file *file, uint64_t offset, uint64_t bytes, e
 	    .l_len = (off_t)bytes,
 	};
 
-	if (!fcntl(fd_of(file), F_OFD_SETLK, &range))
+	if (!fcntl(host_fd(file), F_OFD_SETLK, &range))
 		return 0;
 	return errno == EACCES ? -EAGAIN : -errno;
 }
@@ -218,6 +229,11 @@ static void host_release(struct store_files *files)
 
 int store_files_open(const char *path, bool create, struct store_files **files)
 {
+	return store_files_open_direct(path, create, false, files);
+}
+
+int store_files_open_direct(const char *path, bool create, bool direct, struct store_files **files)
+{
 	struct directory *directory;
 	int error;
 
@@ -232,6 +248,7 @@ int store_files_open(const char *path, bool create, struct store_files **files)
 		free(directory);
 		return error;
 	}
+	directory->direct = direct;
 	directory->files = (struct store_files){
 	    .open = host_open,
 	    .close = host_close,
@@ -248,10 +265,36 @@ int store_files_open(const char *path, bool create, struct store_files **files)
 	    .make_directory = host_make_directory,
 	    .sync_directory = host_sync_directory,
 	    .list = host_list,
+	    .transfer = host_transfer,
 	    .release = host_release,
 	};
 	*files = &directory->files;
 	return 0;
+}
+
+static int transfer_in_turn(struct store_io *ios, size_t count)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct store_file *file = ios[i].file;
+
+		if (ios[i].kind == STORE_IO_READ)
+			ios[i].error = store_file_read_all(file, ios[i].buffer, ios[i].bytes, ios[i].offset);
+		else if (ios[i].kind == STORE_IO_WRITE)
+			ios[i].error = file->files->write(file, ios[i].buffer, ios[i].bytes, ios[i].offset);
+		else
+			ios[i].error = file->files->sync(file);
+		if (!error)
+			error = ios[i].error;
+	}
+	return error;
+}
+
+int store_file_transfer(struct store_io *ios, size_t count)
+{
+	return ios[0].file->files->transfer ? ios[0].file->files->transfer(ios, count)
+					    : transfer_in_turn(ios, count);
 }
 
 int store_file_read_all(struct store_file *file, void *buffer, size_t bytes, uint64_t offset)

@@ -24,6 +24,23 @@ enum store_open {
 	STORE_OPEN_WRITE = 1,     /* must exist */
 	STORE_OPEN_CREATE = 2,    /* for writing, created if missing */
 	STORE_OPEN_EXCLUSIVE = 3, /* for writing, must not exist */
+	STORE_OPEN_BLOCKS = 4,    /* for writing, must exist; transfers whole blocks between aligned
+				     buffers only (STORE_ALIGNMENT), so that no cache is needed */
+};
+
+#define STORE_ALIGNMENT 4096
+#define STORE_IO_MAX	8
+
+enum store_io_kind { STORE_IO_READ, STORE_IO_WRITE, STORE_IO_SYNC };
+
+/** One of several transfers: all of @bytes at @offset (a read beyond the end is -ENODATA), or a sync. */
+struct store_io {
+	enum store_io_kind kind;
+	struct store_file *file;
+	void *buffer;
+	size_t bytes;
+	uint64_t offset;
+	int error; /* out */
 };
 
 enum store_lock {
@@ -64,6 +81,9 @@ struct store_files {
 	 * and returns that. */
 	int (*list)(struct store_files *files, const char *path,
 		    int (*each)(void *context, const char *name), void *context);
+	/** Carries out up to STORE_IO_MAX transfers in any order, perhaps at once; NULL: one after the
+	 * other. Returns 0 or the error of the first that failed. */
+	int (*transfer)(struct store_io *ios, size_t count);
 	/** Releases the whole. */
 	void (*release)(struct store_files *files);
 };
@@ -76,6 +96,13 @@ struct store_files {
  * Returns 0, -ENOMEM or the errno of open/mkdir. Release with (*files)->release().
  */
 int store_files_open(const char *directory, bool create, struct store_files **files);
+
+/** As store_files_open(); with @direct, files opened with STORE_OPEN_BLOCKS go past the page cache where
+ * the file system can do that. */
+int store_files_open_direct(const char *directory, bool create, bool direct, struct store_files **files);
+
+/** Carries out transfers of files of one struct store_files; see its transfer. */
+int store_file_transfer(struct store_io *ios, size_t count);
 
 /** Reads exactly @bytes: -ENODATA if the file is shorter. */
 int store_file_read_all(struct store_file *file, void *buffer, size_t bytes, uint64_t offset);

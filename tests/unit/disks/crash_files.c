@@ -85,7 +85,7 @@ static int crash_open(struct store_files *files, const char *path, enum store_op
 		return -EIO;
 	if (node && how == STORE_OPEN_EXCLUSIVE)
 		return -EEXIST;
-	if (!node && (how == STORE_OPEN_READ || how == STORE_OPEN_WRITE))
+	if (!node && (how < STORE_OPEN_CREATE || how == STORE_OPEN_BLOCKS))
 		return -ENOENT;
 	for (int i = 0; !node; i++)
 		if (!disk->nodes[i].exists)

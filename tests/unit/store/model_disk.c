@@ -151,7 +151,7 @@ static int model_open(struct store_files *files, const char *path, enum store_op
 	inode = name ? name->inode : -1;
 	if (name && how == STORE_OPEN_EXCLUSIVE)
 		error = -EEXIST;
-	else if (!name && how < STORE_OPEN_CREATE)
+	else if (!name && (how < STORE_OPEN_CREATE || how == STORE_OPEN_BLOCKS))
 		error = -ENOENT;
 	if (!error && !name) {
 		inode = disk->inode_count++;
