@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * monitor: runs one guest from one configuration file.
- *
- * The first process only supervises: each launch of the guest is a child of its own, so that a guest's reset is a new
- * launch with nothing left over, and the child's sandbox never has to be undone.
+ * monitor: runs one guest from one configuration file. This file reads the command line, and runs one launch of the guest:
+ * it sets everything up, enters the sandbox, and serves console, control socket and backends until the guest ends.
  */
 #include "block.h"
 #include "bulkhead_guest.h"
-#include "connector.h"
 #include "console.h"
 #include "control.h"
 #include "descriptor.h"
@@ -17,6 +14,7 @@
 #include "listen.h"
 #include "relay_device.h"
 #include "sandbox.h"
+#include "supervisor.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,8 +25,6 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #define ERROR_BYTES	 512u
@@ -52,11 +48,6 @@ static const char help_text[] =
 	"back), descriptor (what the guest must measure as, signed) with descriptor-key (the public key).\n"
 	"The control socket takes one JSON object a line: {\"command\": NAME} with NAME status, statistics, pause, resume, stop\n"
 	"(presses the power button), kill, balloon (with \"bytes\").\n";
-
-/** Of the command line. */
-struct options {
-	const char *device, *user;
-};
 
 static struct machine machine;
 static struct console console;
@@ -187,10 +178,18 @@ static int backend_fd(unsigned int index)
 
 static void backend_died(unsigned int index)
 {
+	struct pollfd now = { .events = POLLRDHUP };
+
+	pthread_mutex_lock(&machine.lock);
+	/* The guest may have reset its device since, and another backend may be there. */
+	now.fd = backend_fd(index);
+	if (now.fd < 0 || poll(&now, 1, 0) <= 0) {
+		pthread_mutex_unlock(&machine.lock);
+		return;
+	}
 	fprintf(stderr, "monitor: %s: the backend went away; the guest's device is gone until it resets it\n",
 		machine.on_bulkhead ? relay_device_path(machine.relay_devices[index]) :
 				      machine.config->disks[index].socket);
-	pthread_mutex_lock(&machine.lock);
 	if (machine.on_bulkhead)
 		relay_device_backend_died(machine.relay_devices[index]);
 	else
@@ -228,7 +227,7 @@ static void serve(int control_fd)
 			{ .fd = stop_pipe[0], .events = POLLIN },
 			{ .fd = console.input_fd, .events = POLLIN },
 			{ .fd = console.listen_fd, .events = POLLIN },
-			{ .fd = control_fd, .events = POLLIN },
+			{ .fd = connection < 0 ? control_fd : -1, .events = POLLIN }, /* one at a time */
 			{ .fd = connection, .events = POLLIN },
 			{ .fd = machine.look, .events = POLLIN },
 		};
@@ -244,7 +243,7 @@ static void serve(int control_fd)
 			pass_input();
 		if (fds[2].revents)
 			console_accept(&console);
-		if (fds[3].revents && connection < 0)
+		if (fds[3].revents)
 			connection = accept4(control_fd, NULL, NULL, SOCK_CLOEXEC);
 		if (connection >= 0 && fds[4].revents && !control_serve(&machine, connection)) {
 			close(connection);
@@ -337,68 +336,6 @@ static int print_measurement(const struct config *config)
 	return 0;
 }
 
-/** A raw terminal for the guest, put back when the supervisor ends. */
-static void make_raw(struct termios *saved)
-{
-	struct termios raw;
-
-	if (tcgetattr(STDIN_FILENO, saved))
-		return;
-	raw = *saved;
-	cfmakeraw(&raw);
-	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-}
-
-/** Runs one launch and serves it from outside its sandbox. Returns its exit status. */
-static int supervise_launch(const struct config *config, const struct options *options)
-{
-	struct relay_device_place devices[CONFIG_DEVICES_MAX];
-	const char *paths[CONFIG_DEVICES_MAX];
-	unsigned int count = relay_device_list(config, devices);
-	int sockets[2], status;
-	pid_t child;
-
-	for (unsigned int i = 0; i < count; i++)
-		paths[i] = devices[i].socket;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets))
-		goto failed;
-	child = fork();
-	if (child == 0) {
-		close(sockets[0]);
-		_exit(launch(config, options, sockets[1]));
-	}
-	close(sockets[1]);
-	if (child > 0)
-		connector_serve(sockets[0], paths, count);
-	close(sockets[0]);
-	if (child < 0 || waitpid(child, &status, 0) < 0)
-		goto failed;
-	if (!WIFSIGNALED(status))
-		return WEXITSTATUS(status);
-	fprintf(stderr, "monitor: %s: its process died of signal %d (%s)\n", config->name, WTERMSIG(status),
-		strsignal(WTERMSIG(status)));
-	return MACHINE_ERROR;
-failed:
-	fprintf(stderr, "monitor: %s: %s\n", config->name, strerror(errno));
-	return MACHINE_ERROR;
-}
-
-static int supervise(const struct config *config, const struct options *options)
-{
-	bool raw = (!config->console || !strcmp(config->console, "stdio")) && isatty(STDIN_FILENO);
-	struct termios saved;
-	int status;
-
-	if (raw)
-		make_raw(&saved);
-	do
-		status = supervise_launch(config, options);
-	while (status == MACHINE_RESET);
-	if (raw)
-		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
-	return status;
-}
-
 int main(int argc, char **argv)
 {
 	struct options options = { .device = "/dev/kvm" };
@@ -437,7 +374,7 @@ int main(int argc, char **argv)
 		config_free(&config);
 		return 2;
 	}
-	status = check ? 0 : measure ? print_measurement(&config) : supervise(&config, &options);
+	status = check ? 0 : measure ? print_measurement(&config) : supervise(&config, &options, launch);
 	config_free(&config);
 	return status;
 }
