@@ -11,6 +11,8 @@ import subprocess
 import tempfile
 
 from company import PC, Company, Failure, wait_for
+from installed_guest import firmware_of_the_pc
+from installed_pc import SERVER
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MADE = os.path.join(ROOT, "out/guest")
@@ -70,12 +72,23 @@ def _digest(read, size):
     return digest.digest()
 
 
+def _describe(company):
+    """Signs what a PC's work machine must measure as; words for `bulkhead image publish`."""
+    if Fleet.small:
+        return []
+    path = os.path.join(company.directory, "work.descriptor")
+    company.admin("image", "describe", path, "--memory", "512M", "--processors", "1", "--machine",
+                  firmware_of_the_pc(company.directory), "--monitor", os.path.join(ROOT, "build/monitor/monitor"), "--key",
+                  company.key("images.key"))
+    return ["--descriptor", path]
+
+
 def _publish(version, say):
     disk, company = _image(version), Fleet.company
     # Publishing a whole image takes longer than the patience of company.admin().
     done = subprocess.run([os.path.join(ROOT, "build/cli/bulkhead"), "image", "publish", disk, "--name", "work",
-                           "--version", str(version), "--key", company.key("images.key")], capture_output=True,
-                          text=True, env=dict(os.environ, **company.env), check=False)
+                           "--version", str(version), "--key", company.key("images.key"), *_describe(company)],
+                          capture_output=True, text=True, env=dict(os.environ, **company.env), check=False)
     if done.returncode:
         raise Failed(f"publishing version {version}: {done.stderr.strip()}")
     for line in done.stdout.strip().splitlines():
@@ -123,13 +136,19 @@ def _guarded(step):
 
 
 @_guarded
-def publish(say):
-    """A company begins: server, keys that never touch it, a user, version 1 of a real Debian image."""
+def begin(say):
+    """A company begins: server, keys that never touch it, a user."""
     Fleet.directory = tempfile.mkdtemp(prefix="bulkhead-demo-")
     say(f"everything of this part is in {Fleet.directory}")
-    Fleet.company = Company(Fleet.directory)
+    Fleet.company = Company(Fleet.directory, names=(SERVER.split(":")[0],))
     Fleet.company.admin("user", "add", "alice")
     Fleet.company.admin("policy", "set", "lease_starts", str(LEASE_STARTS), "--key", Fleet.company.key("policy.key"))
+    return 0
+
+
+@_guarded
+def publish(say):
+    """Version 1 of a real Debian image, described and signed."""
     disk = _publish(1, say)
     Fleet.company.admin("assign", "work", "--user", "alice")
     return _allocated(disk)
@@ -302,8 +321,9 @@ def end():
     Fleet.pc = Fleet.second = Fleet.company = None
 
 
+BEGIN = [("A company begins: its server, and its keys away from it", begin)]
 STEPS = [
-    ("A company publishes version 1 of a real Debian machine", publish),
+    ("It publishes version 1 of a real Debian machine, described and signed", publish),
     ("A PC enrols and the version arrives", enrol),
     ("Version 2: only the difference moves, one step back works", update),
     ("The user's disk is backed up, and opens on a second PC by nine words", second_pc),

@@ -14,6 +14,7 @@ import pc as machine  # noqa: E402
 import quick  # noqa: E402
 import session as sessions  # noqa: E402
 import fleet_steps  # noqa: E402
+import pc_steps  # noqa: E402
 from fleet_steps import Failed  # noqa: E402
 
 # One attack of each kind that a person can picture: by the processor, by a device, around both.
@@ -60,15 +61,24 @@ def isolation(say):
     return 0
 
 
-STEPS = [
-    ("Build Bulkhead", build),
-    ("A PC boots Bulkhead beneath Linux", boot),
-    ("Attacks from Linux's kernel and from devices, with and without Bulkhead", isolation),
-    *fleet_steps.STEPS,
-]
 FIRST_OF_FLEET = 4
+
+
+def steps(small):
+    """[(title, function)] in order; `small` leaves out what takes a real image and an emulated PC."""
+    return [
+        ("Build Bulkhead", build),
+        ("A PC boots Bulkhead beneath Linux", boot),
+        ("Attacks from Linux's kernel and from devices, with and without Bulkhead", isolation),
+        *fleet_steps.BEGIN,
+        *([] if small else pc_steps.INSTALL),
+        fleet_steps.STEPS[0],
+        *([] if small else pc_steps.WORK),
+        *fleet_steps.STEPS[1:],
+    ]
 
 
 def end():
     """Ends what the steps left running."""
+    pc_steps.end()
     fleet_steps.end()
