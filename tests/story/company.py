@@ -351,6 +351,13 @@ class Recorder(Proxy):
             return self.requests[number:]
 
 
+def is_listening(path):
+    """Whether somebody waits for connections at a socket's path. Connecting, to find out, would be heard there."""
+    with open("/proc/net/unix", encoding="ascii", errors="replace") as sockets:
+        words = [line.split() for line in sockets]
+    return any(len(word) == 8 and word[7] == path and int(word[3], 16) & 0x10000 for word in words[1:])
+
+
 class Tpm:
     def __init__(self, directory):
         self.directory = directory
@@ -364,7 +371,7 @@ class Tpm:
         self.process = Process("swtpm", ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.directory}", "--server",
                                          f"type=unixio,path={path}", "--ctrl", f"type=unixio,path={path}.ctrl",
                                          "--flags", "not-need-init"], self.directory + ".log")
-        wait_for("the TPM's socket", lambda: os.path.exists(path))
+        wait_for("the TPM's sockets", lambda: is_listening(path) and is_listening(path + ".ctrl"))
 
     def stop(self):
         self.process.stop(signal.SIGKILL)

@@ -84,6 +84,22 @@ static void run(char *const *command, bool wait_for_it, pid_t *process)
 		DIE(command[0]);
 }
 
+/** Whether somebody waits for connections at a socket's path. Connecting, to find out, would be heard there. */
+static bool is_listening(const char *path)
+{
+	FILE *sockets = fopen("/proc/net/unix", "r");
+	unsigned int flags;
+	char line[256], name[128];
+	bool found = false;
+
+	while (sockets && !found && fgets(line, sizeof(line), sockets))
+		found = sscanf(line, "%*s %*x %*x %x %*x %*x %*u %127s", &flags, name) == 2 && (flags & 0x10000) &&
+			strcmp(name, path) == 0;
+	if (sockets)
+		fclose(sockets);
+	return found;
+}
+
 void fixture_tpm_run(struct emulated_tpm *tpm)
 {
 	char state[96], server[96], control[96];
@@ -97,9 +113,13 @@ void fixture_tpm_run(struct emulated_tpm *tpm)
 	snprintf(path, sizeof(path), "%s/socket", tpm->directory);
 	snprintf(tpm->tcti, sizeof(tpm->tcti), "swtpm:path=%s/socket", tpm->directory);
 	unlink(path);
+	unlink(control + strlen("type=unixio,path="));
 	run(command, false, &tpm->process);
-	for (int i = 0; i < 1000 && access(path, F_OK) != 0; i++)
-		usleep(10000);
+	while (!is_listening(path) || !is_listening(control + strlen("type=unixio,path="))) {
+		if (waitpid(tpm->process, NULL, WNOHANG) != 0)
+			DIE("swtpm");
+		usleep(1000);
+	}
 }
 
 static char manufactured_directory[64];

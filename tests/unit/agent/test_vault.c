@@ -257,6 +257,7 @@ static void power_cut_keeps_counters(void **state)
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key), 0);
 		vault_close(setup->vault);
+		setup->vault = NULL;
 		if (with_tpm) {
 			fixture_tpm_kill(&tpm);
 			fixture_tpm_run(&tpm);
