@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Entry of the guest that measures exits, and its interrupt handlers. The same image starts two ways: as a Linux
- * bzImage (Bulkhead's monitor: long mode, 512 bytes into the image) and as a PVH kernel (QEMU without a hypervisor, Xen:
+ * bzImage (Bulkhead's monitor: long mode, 512 bytes into the image) and as a PVH kernel (QEMU without a hypervisor:
  * 32-bit protected mode, no paging). Both get page tables of our own with the first 4 GiB as they are.
  */
 #define FLAT_CODE 0x00cf9b000000ffff

@@ -4,8 +4,8 @@
  * emulated PC that counts instructions, a tick is one instruction of anybody: guest, hypervisor, Linux, monitor. So the
  * same program compares hypervisors, whatever they do on the way.
  *
- * It prints a line "EXIT name median minimum maximum" for each operation on the first serial port, or on port e9h where
- * there is none. The cost of reading the counter is taken off.
+ * It prints a line "EXIT name median minimum maximum" for each operation on the first serial port. The cost of reading the
+ * counter is taken off.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +15,6 @@
 #define WARM_UP	   32
 #define SERIAL	   0x3f8
 #define SCRATCH	   (SERIAL + 7) /* a register that does nothing: answered by whoever plays the serial port */
-#define DEBUG_PORT 0xe9		/* Xen's console of last resort */
 #define PM_TIMER   0x608
 #define PCI_ECAM   0xe0000000ul
 #define APIC	   0xfee00000ul
@@ -44,7 +43,6 @@ volatile uint32_t interrupts;
 static struct gate gates[256] __attribute__((aligned(16)));
 static uint64_t samples[SAMPLES];
 static uint64_t overhead;
-static uint16_t console = SERIAL;
 
 static inline uint8_t in(uint16_t port)
 {
@@ -95,10 +93,10 @@ static inline void write_msr(uint32_t msr, uint64_t value)
 	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
-/* Number 17 is Xen's version; KVM and Bulkhead offer no call of that number. */
+/* Of a number that nobody offers. */
 static inline void hypercall(void)
 {
-	uint64_t number = 17, first = 0, second = 0;
+	uint64_t number = UINT32_MAX, first = 0, second = 0;
 
 	__asm__ volatile("vmmcall" : "+a"(number), "+D"(first), "+S"(second) : : "memory", "rcx", "rdx", "r8", "r9",
 			 "r10", "r11");
@@ -133,10 +131,9 @@ static inline void halt(void)
 
 static void put(char character)
 {
-	if (console == SERIAL)
-		while (!(in(SERIAL + 5) & 0x20))
-			;
-	out(console, (uint8_t)character);
+	while (!(in(SERIAL + 5) & 0x20))
+		;
+	out(SERIAL, (uint8_t)character);
 }
 
 static void put_text(const char *text)
@@ -279,8 +276,6 @@ int main(void)
 	set_gates();
 	out(0x21, 0xff); /* whoever started us may have left the old interrupt controllers on */
 	out(0xa1, 0xff);
-	if (in(SERIAL + 5) == 0xff)
-		console = DEBUG_PORT;
 	put_text("EXIT begin\n");
 	measure_instructions();
 	measure_devices();
