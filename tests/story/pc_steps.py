@@ -48,9 +48,9 @@ def install(say):
 
 
 def fetched(pc):
-    """Bytes of packs that the PC holds."""
-    text = pc.run("find /var/lib/bulkhead/agent -name '*.pack' -printf '%s\\n'")
-    return sum(int(line) for line in text.split() if line.isdigit())
+    """Bytes of packs that the PC holds; a pack has its whole length from the first block on."""
+    text = pc.run("find /var/lib/bulkhead/agent -name '*.pack' -printf '%b\\n'")
+    return 512 * sum(int(line) for line in text.split() if line.isdigit())
 
 
 @guarded
