@@ -36,6 +36,12 @@ static const int file_calls[] = {
 	SCMP_SYS(clock_nanosleep), SCMP_SYS(sysinfo), /* sorting asks how much memory there is */
 };
 
+/*
+ * A ring carries out what the filter refuses, so there is none: neither a new one nor one from before. The store uses
+ * rings where it gets them, and does without where they are refused.
+ */
+static const int ring_calls[] = { SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register) };
+
 static const char *program;
 
 /** A front-end that cuts its memory file short makes every access to it a SIGBUS: this device ends, no other. */
@@ -87,9 +93,8 @@ static int allow_files(scmp_filter_ctx filter)
 	if (!error) /* no network */
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 					 SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
-	/* A ring carries out what the filter refuses. The store asks for one, and does without where there is none. */
-	if (!error)
-		error = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0);
+	for (unsigned int i = 0; !error && i < sizeof(ring_calls) / sizeof(ring_calls[0]); i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), ring_calls[i], 0);
 	return error;
 }
 
