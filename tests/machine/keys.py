@@ -8,7 +8,8 @@ import struct
 import subprocess
 import uuid
 
-import signing  # image/signing.py: pc has put image/ on the path
+import pc  # noqa: F401  puts image/ on the path
+import signing
 
 GLOBAL = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 IMAGE_SECURITY = uuid.UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")

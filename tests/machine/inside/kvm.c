@@ -143,7 +143,10 @@ static struct guest make(const uint8_t *code, size_t size_bytes, bool protected)
 
 static uint32_t run(const struct guest *guest)
 {
-	call("RUN", guest->vcpu, KVM_RUN, NULL);
+	/* Linux may want this thread back for work of its own, as it does for a signal. */
+	while (ioctl(guest->vcpu, KVM_RUN, NULL))
+		if (errno != EINTR)
+			fail("RUN: %s", strerror(errno));
 	return guest->run->exit_reason;
 }
 
