@@ -96,7 +96,7 @@ int personal_must_not_exist(struct personal *personal)
 }
 
 /** What lies aside becomes the guest. */
-int personal_take_place(struct personal *personal)
+static int take_place(struct personal *personal)
 {
 	struct agent_guest_row row = {.assigned = true};
 	int result;
@@ -201,7 +201,7 @@ static int create(struct personal *personal, json_t **answer)
 		result = fill_system(personal, key);
 	sodium_memzero(key, sizeof(key));
 	if (result == 0)
-		result = personal_take_place(personal);
+		result = take_place(personal);
 	if (result != 0) {
 		agent_database_key_delete(personal->agent->database, personal->guest);
 		personal_remove_directory(personal->aside);
@@ -321,7 +321,7 @@ static int create_aside(void *context, const char *name)
 	return -EBADMSG;
 }
 
-int personal_import_keys(struct personal *personal, const json_t *description)
+static int import_keys(struct personal *personal, const json_t *description)
 {
 	const json_t *keys = json_object_get(description, "keys");
 	int result = 0;
@@ -334,6 +334,18 @@ int personal_import_keys(struct personal *personal, const json_t *description)
 		result = seal_key(personal, key_names[i], key);
 		sodium_memzero(key, sizeof(key));
 	}
+	return result;
+}
+
+int personal_settle(struct personal *personal, int result, json_t *description)
+{
+	if (result == 0)
+		result = import_keys(personal, description);
+	if (result == 0)
+		result = take_place(personal);
+	if (result != 0)
+		personal_remove_directory(personal->aside);
+	json_decref(description);
 	return result;
 }
 
@@ -357,14 +369,7 @@ static int import_guest(struct personal *personal, json_t **answer)
 		else if (result != 0)
 			personal_complain(personal, result, strerror(-result));
 	}
-	if (result == 0)
-		result = personal_import_keys(personal, description);
-	if (result == 0)
-		result = personal_take_place(personal);
-	if (result != 0)
-		personal_remove_directory(personal->aside);
-	json_decref(description);
-	return result;
+	return personal_settle(personal, result, description);
 }
 
 static int remove_guest(struct personal *personal, json_t **answer)

@@ -22,18 +22,21 @@ int personal_complain(struct personal *personal, int result, const char *text);
 /** Makes the place aside for a guest that does not exist yet. All: 0 or negative errno with the error. */
 int personal_must_not_exist(struct personal *personal);
 
-/** What lies aside becomes the guest. */
-int personal_take_place(struct personal *personal);
-
 /** Removes a guest's folder; maps first, so that a crash leaves no disk. */
 void personal_remove_directory(const char *path);
 
 /** One of the guest's keys ("system", "user", "identity"), out of the vault. */
 int personal_take_key(struct personal *personal, const char *name, unsigned char key[32]);
 
-/** All of them into an object, in plain, for what is encrypted only; and from there into the vault. */
+/** All of them into an object, in plain, for what is encrypted only. */
 int personal_gather_keys(struct personal *personal, json_t *keys);
-int personal_import_keys(struct personal *personal, const json_t *description);
+
+/**
+ * Ends a guest's coming from elsewhere: its keys go into the vault and what lies aside becomes the guest, or none of it stays.
+ * @result: how it went so far; anything but 0 only clears away
+ * @description: what came with it; taken
+ */
+int personal_settle(struct personal *personal, int result, json_t *description);
 
 /* own_backup.c */
 int personal_back_up(struct personal *personal, json_t **answer);

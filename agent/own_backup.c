@@ -299,12 +299,5 @@ int personal_bring_back(struct personal *personal, json_t **answer)
 	for (int i = 0; result == 0 && i < LAYERS; i++)
 		if (newest.version[i][0])
 			result = bring_layer(personal, i, newest.version[i], keys);
-	if (result == 0)
-		result = personal_import_keys(personal, description);
-	if (result == 0)
-		result = personal_take_place(personal);
-	if (result != 0)
-		personal_remove_directory(personal->aside);
-	json_decref(description);
-	return result;
+	return personal_settle(personal, result, description);
 }

@@ -13,6 +13,7 @@ import tempfile
 from company import PC, Company, Failure, wait_for
 from installed_guest import firmware_of_the_pc
 from installed_pc import SERVER
+from pc import MachineError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MADE = os.path.join(ROOT, "out/guest")
@@ -125,17 +126,18 @@ def _received():
     return total
 
 
-def _guarded(step):
+def guarded(step):
+    """A step whose failures name the logs."""
     def play(say):
         try:
             return step(say)
-        except Failure as failure:
+        except (Failure, MachineError, AssertionError) as failure:
             raise Failed(f"{failure}; logs: {Fleet.directory}/*.log") from failure
     play.__doc__ = step.__doc__
     return play
 
 
-@_guarded
+@guarded
 def begin(say):
     """A company begins: server, keys that never touch it, a user."""
     Fleet.directory = tempfile.mkdtemp(prefix="bulkhead-demo-")
@@ -146,7 +148,7 @@ def begin(say):
     return 0
 
 
-@_guarded
+@guarded
 def publish(say):
     """Version 1 of a real Debian image, described and signed."""
     disk = _publish(1, say)
@@ -154,7 +156,7 @@ def publish(say):
     return _allocated(disk)
 
 
-@_guarded
+@guarded
 def enrol(say):
     """A PC enrols with a one-time token; the version arrives as ciphertext over mutual TLS."""
     Fleet.pc = PC(Fleet.directory, "laptop", tpm=True)
@@ -164,7 +166,7 @@ def enrol(say):
     return _arrived(1, _image(1), say)
 
 
-@_guarded
+@guarded
 def update(say):
     """Version 2 is published; only the difference moves; one step back and forth."""
     disk = _publish(2, say)
@@ -207,7 +209,7 @@ def _holds(directory, mark):
     return [path for path in paths if os.path.isfile(path) and _file_holds(path, mark)]
 
 
-@_guarded
+@guarded
 def second_pc(say):
     """The user's disk is backed up while in use; a second PC of the same user opens it by nine words."""
     company, pc = Fleet.company, Fleet.pc
@@ -242,7 +244,7 @@ def _stored(company):
     return total
 
 
-@_guarded
+@guarded
 def lease(say):
     """Offline the lease runs out and the work guest does not start; online again it does."""
     company, pc = Fleet.company, Fleet.pc
@@ -265,7 +267,7 @@ def lease(say):
     return 0
 
 
-@_guarded
+@guarded
 def wipe(say):
     """The PC is reported lost: it locks. Two officers wipe it: the key is gone, the TPM signs the receipt."""
     company, pc = Fleet.company, Fleet.pc

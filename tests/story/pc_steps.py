@@ -8,8 +8,8 @@ import os
 import re
 
 import installed_pc
-from company import Failure, wait_for
-from fleet_steps import Failed, Fleet
+from company import wait_for
+from fleet_steps import Fleet, guarded
 
 LOG_IN = "user"     # the image's person, image/guest/customize
 LINE_KIB = 1024     # a second: a line slow enough for the guest to be faster than its image
@@ -20,16 +20,6 @@ LEAVE = "q"
 class Shown:
     """What the steps share."""
     pc = None
-
-
-def guarded(step):
-    def play(say):
-        try:
-            return step(say)
-        except (Failure, installed_pc.machine.MachineError, AssertionError) as failure:
-            raise Failed(str(failure)) from failure
-    play.__doc__ = step.__doc__
-    return play
 
 
 @guarded
