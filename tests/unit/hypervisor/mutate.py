@@ -41,7 +41,7 @@ CALLS = {
 
 # Test programs; the model test comes last, being the slowest.
 PROGRAMS = ("core_test", "core_guest_test", "core_start_test", "core_memory_test",
-            "core_platform_test", "core_report_test")
+            "core_balloon_test", "core_platform_test", "core_report_test")
 MODEL = ("core_model", "core_model_guests", "core_model_pages", "core_model_test")
 
 # (file, source just before the mutated condition, reason)
