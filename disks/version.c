@@ -274,21 +274,6 @@ static int repair_block(struct version *version, uint64_t block)
 	return error;
 }
 
-static void record(struct version *version, uint64_t first, uint64_t count)
-{
-	if (version_seconds() > version->record_until)
-		return;
-	pthread_mutex_lock(&version->lock);
-	for (uint64_t window = first / WINDOW_BLOCKS; version->seen && window <= (first + count - 1) / WINDOW_BLOCKS;
-	     window++) {
-		if (version->seen[window / 64] >> (window % 64) & 1)
-			continue;
-		version->seen[window / 64] |= 1ull << (window % 64);
-		version->order[version->order_count++] = (uint32_t)window;
-	}
-	pthread_mutex_unlock(&version->lock);
-}
-
 static int read_run(struct version *version, uint64_t first, uint64_t count, uint8_t *to)
 {
 	uint64_t bad;
@@ -313,7 +298,7 @@ int version_read(struct version *version, uint64_t first, uint64_t count, void *
 	if (first >= version->blocks || count > version->blocks - first)
 		return -EINVAL;
 	if (__atomic_load_n(&version->seen, __ATOMIC_ACQUIRE))
-		record(version, first, count);
+		version_record_read(version, first, count);
 	__atomic_add_fetch(&version->urgent, 1, __ATOMIC_RELAXED);
 	error = version_bring(version, first, count, true);
 	__atomic_sub_fetch(&version->urgent, 1, __ATOMIC_RELAXED);
@@ -395,7 +380,7 @@ void version_close(struct version *version)
 	pthread_mutex_destroy(&version->repair_lock);
 	pthread_mutex_destroy(&version->lock);
 	free(version->seen);
-	free(version->order);
+	free(version->runs);
 	free(version);
 }
 

@@ -31,15 +31,18 @@ struct version {
 	bool has_thread, done;
 	int stop, background_error;
 
-	/* version_trace.c: windows read so far, in order */
+	/* version_trace.c: blocks read so far, and in which order */
 	uint64_t *seen;
-	uint32_t *order;
-	size_t order_count;
+	struct blockmap_run *runs;
+	size_t run_count;
 	int64_t record_until; /* by version_seconds() */
 };
 
 /** Makes sure that blocks are in the layer. */
 int version_bring(struct version *version, uint64_t first, uint64_t count, bool urgent);
+
+/** Takes a read down for the boot trace. */
+void version_record_read(struct version *version, uint64_t first, uint64_t count);
 
 /** Seconds of a clock that only goes forward. */
 int64_t version_seconds(void);

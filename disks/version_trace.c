@@ -1,6 +1,7 @@
 /*
- * Boot traces: which parts of a disk a boot reads, in order. Recorded when an image is tested, read when a PC fetches a
- * version. A line of the file is "first count", in blocks.
+ * Boot traces: which blocks of a disk a boot reads, in order. Recorded when an image is tested, read when a PC fetches a
+ * version. A line of the file is "first count", in blocks. Exactly the blocks that were read: their neighbours may lie
+ * in other frames, which would have to be fetched for nothing.
  */
 #include "version_private.h"
 
@@ -12,8 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RUNS_MAX       (1u << 20)
-#define RECORD_SECONDS 300 /* a boot and a log-in; what is read later belongs to the day's work */
+#define RUNS_MAX	 (1u << 20)
+#define RECORD_SECONDS	 300 /* a boot and a log-in; what is read later belongs to the day's work */
+#define RECORD_RUNS_MAX	 47000u /* lines of at most 22 bytes: less than the MiB that a server takes */
 
 int64_t version_seconds(void)
 {
@@ -25,18 +27,38 @@ int64_t version_seconds(void)
 
 void version_record(struct version *version)
 {
-	uint64_t windows = (version->blocks + WINDOW_BLOCKS - 1) / WINDOW_BLOCKS;
-	uint64_t *seen = calloc((windows + 63) / 64, 8);
-	uint32_t *order = calloc(windows, sizeof(*order));
+	uint64_t *seen = calloc((version->blocks + 63) / 64, 8);
+	struct blockmap_run *runs = calloc(RECORD_RUNS_MAX, sizeof(*runs));
 
-	if (!seen || !order || version->seen) {
+	if (!seen || !runs || version->seen) {
 		free(seen);
-		free(order);
+		free(runs);
 		return;
 	}
 	version->record_until = version_seconds() + RECORD_SECONDS;
-	version->order = order;
+	version->runs = runs;
 	__atomic_store_n(&version->seen, seen, __ATOMIC_RELEASE);
+}
+
+void version_record_read(struct version *version, uint64_t first, uint64_t count)
+{
+	if (version_seconds() > version->record_until)
+		return;
+	pthread_mutex_lock(&version->lock);
+	for (uint64_t block = first; block < first + count; block++) {
+		struct blockmap_run *last = version->run_count ? &version->runs[version->run_count - 1] : NULL;
+
+		if (version->seen[block / 64] >> (block % 64) & 1)
+			continue;
+		if (last && last->first + last->count == block && last->count < UINT32_MAX)
+			last->count++;
+		else if (version->run_count < RECORD_RUNS_MAX)
+			version->runs[version->run_count++] = (struct blockmap_run){.first = block, .count = 1};
+		else
+			break;
+		version->seen[block / 64] |= 1ull << (block % 64);
+	}
+	pthread_mutex_unlock(&version->lock);
 }
 
 int version_write_trace(struct version *version, int fd)
@@ -47,16 +69,8 @@ int version_write_trace(struct version *version, int fd)
 	if (!file)
 		return -errno;
 	pthread_mutex_lock(&version->lock);
-	for (size_t i = 0, run; i < version->order_count; i += run) {
-		uint64_t first = (uint64_t)version->order[i] * WINDOW_BLOCKS, count;
-
-		for (run = 1; i + run < version->order_count && version->order[i + run] == version->order[i] + run; run++)
-			;
-		count = run * WINDOW_BLOCKS;
-		if (count > version->blocks - first)
-			count = version->blocks - first;
-		fprintf(file, "%" PRIu64 " %" PRIu64 "\n", first, count);
-	}
+	for (size_t i = 0; i < version->run_count; i++)
+		fprintf(file, "%" PRIu64 " %" PRIu32 "\n", version->runs[i].first, version->runs[i].count);
 	pthread_mutex_unlock(&version->lock);
 	if (fflush(file) || fsync(fd))
 		error = -errno;
