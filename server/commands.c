@@ -103,19 +103,15 @@ out:
 	return status;
 }
 
-/* Pins the device to the release to go back to, or lets it follow its ring again. */
+/* Pins the device to the release to go back to, or (0) lets it follow what is assigned to it again. */
 static int pin(struct request *request, const char *guest, int64_t release)
 {
 	const char *device = request->parameters[0];
-	int status =
-	    storage_run(request->storage, QUERY_ASSIGNMENT_DROP,
-			STORAGE(SV_TEXT(guest), SV_TEXT(NULL), SV_TEXT(NULL), SV_TEXT(device)));
 
-	if (!status && release)
-		status = storage_run(request->storage, QUERY_ASSIGNMENT_ADD,
-				     STORAGE(SV_TEXT(guest), SV_TEXT(NULL), SV_TEXT(NULL),
-					     SV_TEXT(device), SV_INT(release)));
-	return status;
+	return release ? storage_run(request->storage, QUERY_PIN_SET,
+				     STORAGE(SV_TEXT(device), SV_TEXT(guest), SV_INT(release)))
+		       : storage_run(request->storage, QUERY_PIN_DROP,
+				     STORAGE(SV_TEXT(device), SV_TEXT(guest)));
 }
 
 /* The release that the device is to run now: what "previous" counts from. */

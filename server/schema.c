@@ -92,7 +92,11 @@ const char *const schema_additions[] = {
     "ALTER TABLE assignments ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;"
     "DROP INDEX assignments_once;"
     "CREATE UNIQUE INDEX assignments_once ON assignments(image, ifnull(group_name, ''),"
-    " ifnull(user_name, ''), ifnull(device, ''), taken);"};
+    " ifnull(user_name, ''), ifnull(device, ''), taken);",
+    /* 5: what a revert pins stands beside what administrators assign, and ends alone */
+    "CREATE TABLE pins(device TEXT NOT NULL REFERENCES devices(id) ON DELETE CASCADE,"
+    " image TEXT NOT NULL REFERENCES images(name) ON DELETE CASCADE, release INTEGER NOT NULL,"
+    " PRIMARY KEY(device, image)) STRICT;"};
 
 static_assert(sizeof(schema_additions) / sizeof(schema_additions[0]) == SCHEMA_VERSION - 1,
 	      "every version adds one text");

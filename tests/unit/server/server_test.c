@@ -380,6 +380,34 @@ static void revert_pins_the_release_before_and_update_lets_go(void **state)
 	free(read);
 }
 
+static void letting_go_of_a_revert_leaves_what_administrators_assigned(void **state)
+{
+	struct state *read = malloc(sizeof(*read));
+	struct memory memory;
+	struct client device;
+	char path[128], body[256];
+
+	fixture_enrol(&fixture, &device, "alice", "pc-assigned");
+	fixture_memory(&fixture, device.device, &memory);
+	snprintf(path, sizeof(path), "/api/v1/devices/%s/commands", device.device);
+	snprintf(body, sizeof(body), "{\"image\":\"work\",\"device\":\"%s\",\"release\":2}", device.device);
+	assert_int_equal(client_call(&fixture.admin, "POST", "/api/v1/assignments", body, NULL), 201);
+	assert_int_equal(client_call(&fixture.admin, "POST", path,
+				     "{\"kind\":\"revert\",\"guest\":\"work\"}", NULL),
+			 201);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_int_equal(read->guests[0].release, 1);
+	assert_int_equal(client_call(&fixture.admin, "POST", path,
+				     "{\"kind\":\"update\",\"guest\":\"work\"}", NULL),
+			 201);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	/* Not only the newest, which the group's assignment gives too: the device's own pin holds. */
+	assert_int_equal(read->guests[0].release, 2);
+	assert_true(read->guests[0].pinned);
+	client_close(&device);
+	free(read);
+}
+
 /* How many guests the device's state names. */
 static size_t guests_of(struct client *device, struct memory *memory)
 {
@@ -607,6 +635,7 @@ int main(void)
 	    cmocka_unit_test(locking_ends_leases_and_a_wipe_needs_two_officers),
 	    cmocka_unit_test(a_theft_report_releases_a_wipe_signed_in_advance_where_policy_says_so),
 	    cmocka_unit_test(revert_pins_the_release_before_and_update_lets_go),
+	    cmocka_unit_test(letting_go_of_a_revert_leaves_what_administrators_assigned),
 	    cmocka_unit_test(giving_back_ends_what_was_taken_and_nothing_else),
 	    cmocka_unit_test(roles_of_accounts_are_kept_apart),
 	    cmocka_unit_test(what_does_not_fit_is_refused_with_a_reason),
