@@ -210,6 +210,11 @@ static int side_effects(struct request *request, const struct command_rule *rule
 			  : problem(request, 422, "bad-field", "revert needs the field \"guest\"");
 	if (!status && guest && (!strcmp(rule->name, "update") || !strcmp(rule->name, "remove")))
 		status = pin(request, guest, 0);
+	/* What was assigned to the device alone ends; what others have too stays. */
+	if (!status && guest && !strcmp(rule->name, "remove"))
+		status = storage_run(request->storage, QUERY_ASSIGNMENT_DROP,
+				     STORAGE(SV_TEXT(guest), SV_TEXT(NULL), SV_TEXT(NULL),
+					     SV_TEXT(request->parameters[0])));
 	return status;
 }
 

@@ -404,6 +404,12 @@ static void letting_go_of_a_revert_leaves_what_administrators_assigned(void **st
 	/* Not only the newest, which the group's assignment gives too: the device's own pin holds. */
 	assert_int_equal(read->guests[0].release, 2);
 	assert_true(read->guests[0].pinned);
+	/* Only taking the guest from the device ends what was assigned to it alone. */
+	assert_int_equal(client_call(&fixture.admin, "POST", path,
+				     "{\"kind\":\"remove\",\"guest\":\"work\"}", NULL),
+			 201);
+	assert_int_equal(fixture_state(&device, &memory, read), 0);
+	assert_false(read->guests[0].pinned);
 	client_close(&device);
 	free(read);
 }
