@@ -225,6 +225,25 @@ static void prepare(struct agent_http *http, const char *url, struct sink *sink)
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "bulkhead-agent");
 }
 
+/* What a person can do where no answer came. */
+static const char *remedy(CURLcode code)
+{
+	switch (code) {
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return "; see that the server runs and this PC reaches it";
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_GOT_NOTHING:
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR:
+	case CURLE_PARTIAL_FILE:
+	case CURLE_OPERATION_TIMEDOUT:
+		return "; see that the server runs, then ask again; what has arrived is kept";
+	default:
+		return "";
+	}
+}
+
 static int perform(struct agent_http *http, struct agent_http_answer *answer)
 {
 	char detail[CURL_ERROR_SIZE] = "";
@@ -236,11 +255,8 @@ static int perform(struct agent_http *http, struct agent_http_answer *answer)
 	curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &answer->status);
 	if (code == CURLE_OK)
 		return 0;
-	snprintf(http->error, sizeof(http->error), "%.120s: %.130s%s", http->server,
-		 detail[0] ? detail : curl_easy_strerror(code),
-		 code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST
-		     ? "; see that the server runs and this PC reaches it"
-		     : "");
+	snprintf(http->error, sizeof(http->error), "%.120s: %.100s%s", http->server,
+		 detail[0] ? detail : curl_easy_strerror(code), remedy(code));
 	if (http->cancelled)
 		return -ECANCELED;
 	switch (code) {

@@ -148,7 +148,10 @@ static int no_answer(struct remote *remote, CURLcode result)
 	if (result == CURLE_COULDNT_RESOLVE_HOST || result == CURLE_COULDNT_CONNECT ||
 	    result == CURLE_OPERATION_TIMEDOUT)
 		remedy = "see that the server runs and this computer reaches it";
-	else if (result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CONNECT_ERROR)
+	else if (result == CURLE_SSL_CONNECT_ERROR)
+		/* Not only another kind of server: also one that dies while it shakes hands. */
+		remedy = "see that the server runs there, then ask again";
+	else if (result == CURLE_PEER_FAILED_VERIFICATION)
 		remedy =
 		    "this is not the server you logged in to; if it was made anew, log in again";
 	return remote_fail(remote, "%s: %s; %s", remote_url(remote),

@@ -255,6 +255,8 @@ def company_sees_no_difference_with_a_personal_guest(directory, keep):
     after = window()
     assert before == after, before ^ after
     assert any("report" in request[0] for request in after)
+    print(f"# {len(before)} different requests, {sum(len(r[1]) for r in before)} bytes of bodies without a personal guest; "
+          "the very same with one")
     # The company's agent neither exports nor knows it.
     status, text = pc.command("guest", "export", "personal", os.path.join(directory, "x"), ok=False)
     assert status == 1 and "personal" not in pc.guests(), text
