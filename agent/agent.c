@@ -105,9 +105,7 @@ void agent_merge_policy(struct agent *agent)
 	policy_merge(agent->policy, &subject, &agent->effective);
 }
 
-/** Reads a kept envelope's payload. -ENOENT: it was never kept. The signature was checked when it
- * was. */
-static int read_kept(const struct agent *agent, const char *name, struct dsse_envelope *envelope)
+int agent_read_kept(const struct agent *agent, const char *name, struct dsse_envelope *envelope)
 {
 	char path[AGENT_PATH_MAX];
 	unsigned char *text;
@@ -157,7 +155,7 @@ static int open_enrolment(struct agent *agent)
 static int open_documents(struct agent *agent)
 {
 	struct dsse_envelope envelope;
-	int result = read_kept(agent, "state.json", &envelope);
+	int result = agent_read_kept(agent, "state.json", &envelope);
 
 	if (result == 0) {
 		agent->state = calloc(1, sizeof(*agent->state));
@@ -168,7 +166,7 @@ static int open_documents(struct agent *agent)
 	}
 	if (result != 0 && result != -ENOENT)
 		return result;
-	result = read_kept(agent, "policy.json", &envelope);
+	result = agent_read_kept(agent, "policy.json", &envelope);
 	if (result == 0) {
 		result = policy_read(envelope.payload, envelope.payload_bytes, &agent->policy);
 		dsse_release(&envelope);

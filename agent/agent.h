@@ -93,6 +93,10 @@ struct agent {
 /** Path of a file of the agent's own: DATA/name. */
 void agent_path(const struct agent *agent, const char *name, char path[AGENT_PATH_MAX]);
 
+/** Reads a document that was kept under its name; release `envelope` after a success. Its signature was
+ * checked when it was kept. -ENOENT: it never was. */
+int agent_read_kept(const struct agent *agent, const char *name, struct dsse_envelope *envelope);
+
 /** Opens everything that lies in the data directory. `error` gets one line. */
 int agent_open(struct agent *agent, char error[AGENT_ERROR_MAX]);
 void agent_close(struct agent *agent);

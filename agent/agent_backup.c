@@ -195,19 +195,15 @@ int agent_backup_run(struct agent *agent, const char *guest)
 	return back_up(agent, guest);
 }
 
-/** Has the key in the vault: it is there, or the phrase opens the server's copy. */
-static int have_key(struct agent *agent, const struct agent_disk_row *row, const char *phrase)
+/** Seals the server's copy of a disk's key for this PC's vault; `source` says what opens it. */
+static int take_copy(struct agent *agent, const struct agent_disk_row *row, const char *name,
+		     const char *kind, struct agent_key_source source)
 {
-	char name[2 * AGENT_DISK_MAX], error[256];
-	struct agent_key_source source = {.phrase = phrase};
 	struct key_copy copy;
 	struct agent_blob blob;
-	int result;
+	char error[256];
+	int result = disk_transfer_get_copy(agent, row->disk, kind, &copy);
 
-	if (!phrase)
-		return 0;
-	agent_disks_user_key(row, name);
-	result = disk_transfer_get_copy(agent, row->disk, "phrase", &copy);
 	if (result != 0)
 		return result;
 	source.copy = copy.bytes;
@@ -218,6 +214,17 @@ static int have_key(struct agent *agent, const struct agent_disk_row *row, const
 	return agent_database_key_put(agent->database, name, &blob) == 0
 		   ? 0
 		   : agent_fail(agent, -EIO, "%s", agent_database_error(agent->database));
+}
+
+/** Has the key in the vault: it is there, or the phrase opens the server's copy. */
+static int have_key(struct agent *agent, const struct agent_disk_row *row, const char *phrase)
+{
+	char name[2 * AGENT_DISK_MAX];
+
+	if (!phrase)
+		return 0;
+	agent_disks_user_key(row, name);
+	return take_copy(agent, row, name, "phrase", (struct agent_key_source){.phrase = phrase});
 }
 
 /** This PC has the key: sealed to whom the order names, the copy goes to the server. */
@@ -246,22 +253,7 @@ static int give_key(struct agent *agent, const struct agent_disk_row *row, const
 static int take_key(struct agent *agent, const struct agent_disk_row *row, const char *name,
 		    const char *order)
 {
-	struct agent_key_source source = {.order = order};
-	struct key_copy copy;
-	struct agent_blob blob;
-	char error[256];
-	int result = disk_transfer_get_copy(agent, row->disk, "released", &copy);
-
-	if (result != 0)
-		return result;
-	source.copy = copy.bytes;
-	source.copy_bytes = copy.size_bytes;
-	result = agent_keys_seal(agent->config.keyd, name, &source, NULL, &blob, error);
-	if (result != 0)
-		return agent_fail(agent, result, "%s", error);
-	return agent_database_key_put(agent->database, name, &blob) == 0
-		   ? 0
-		   : agent_fail(agent, -EIO, "%s", agent_database_error(agent->database));
+	return take_copy(agent, row, name, "released", (struct agent_key_source){.order = order});
 }
 
 /** Whether the order's recipient is this PC's own vault. */

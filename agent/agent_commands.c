@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "agent_backup.h"
+#include "agent_call.h"
 #include "agent_disks.h"
 #include "agent_guest.h"
 #include "agent_keys.h"
@@ -25,30 +26,15 @@ struct outcome {
 
 static int report(struct agent *agent, uint64_t sequence, const struct outcome *outcome)
 {
-	static const char *const headers[] = {"Content-Type: application/json", NULL};
 	json_t *body = json_pack("{s:s}", "state", outcome->state);
-	struct agent_http_answer answer;
-	char path[80], *text;
-	int result = -ENOMEM;
+	char path[80];
 
 	if (outcome->detail[0])
 		json_object_set_new(body, "detail", json_string(outcome->detail));
 	if (outcome->receipt)
 		json_object_set_new(body, "receipt", json_string(outcome->receipt));
 	snprintf(path, sizeof(path), "/api/v1/device/commands/%llu", (unsigned long long)sequence);
-	text = strict_json_write(body);
-	if (text)
-		result = agent_http_call(agent->http, "POST", path, headers, text, strlen(text),
-					 65536, &answer);
-	if (result == 0) {
-		result = agent_http_check(agent->http, &answer);
-		agent_http_free(&answer);
-	}
-	if (result != 0)
-		agent_fail(agent, result, "%s", agent_http_error(agent->http));
-	free(text);
-	json_decref(body);
-	return result;
+	return agent_send_json(agent, "POST", path, body, 65536, NULL);
 }
 
 static void end(struct outcome *outcome, int result, const char *detail)
@@ -189,12 +175,9 @@ int agent_commands_run(struct agent *agent)
 
 	if (agent->state->command == 0)
 		return 0;
-	result = agent_http_call(agent->http, "GET", "/api/v1/device/commands", NULL, NULL, 0,
-				 1u << 20, &answer);
-	if (result == 0)
-		result = agent_http_check(agent->http, &answer);
+	result = agent_get(agent, "/api/v1/device/commands", 1u << 20, &answer);
 	if (result != 0)
-		return agent_fail(agent, result, "%s", agent_http_error(agent->http));
+		return result;
 	if (strict_json_parse((const char *)answer.body, answer.body_bytes, 1u << 20, &list) != 0)
 		result = agent_fail(agent, -EPROTO, "the server sent commands that are none");
 	agent_http_free(&answer);

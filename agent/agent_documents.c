@@ -7,25 +7,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent_call.h"
 #include "agent_log.h"
 #include "durable_file.h"
 #include "trust/strict_json.h"
 
 #define LEASE_RENEW_SECONDS 3600 /* while it lasts and nothing of it was used */
-
-static int fetch(struct agent *agent, const char *path, struct agent_http_answer *answer)
-{
-	int result = agent_http_call(agent->http, "GET", path, NULL, NULL, 0,
-				     AGENT_DOCUMENT_MAX_BYTES, answer);
-
-	if (result == 0)
-		result = agent_http_check(agent->http, answer);
-	if (result != 0) {
-		agent_http_free(answer);
-		return agent_fail(agent, result, "%s", agent_http_error(agent->http));
-	}
-	return 0;
-}
 
 static int keep(struct agent *agent, const char *name, const struct agent_http_answer *answer)
 {
@@ -58,7 +45,7 @@ static int follow_roles(struct agent *agent, uint64_t version)
 
 		snprintf(path, sizeof(path), "/api/v1/roles/%llu",
 			 (unsigned long long)agent->memory.roles.version + 1);
-		result = fetch(agent, path, &answer);
+		result = agent_get(agent, path, AGENT_DOCUMENT_MAX_BYTES, &answer);
 		if (result != 0)
 			return result == -ENOENT && version == 0 ? 0 : result;
 		result = dsse_parse((const char *)answer.body, answer.body_bytes, &envelope);
@@ -178,7 +165,7 @@ static int refresh_policy(struct agent *agent)
 	if (agent->state->policy == 0 ||
 	    (agent->policy && policy_version(agent->policy) >= agent->state->policy))
 		return 0;
-	result = fetch(agent, "/api/v1/device/policy", &answer);
+	result = agent_get(agent, "/api/v1/device/policy", AGENT_DOCUMENT_MAX_BYTES, &answer);
 	if (result != 0)
 		return result;
 	result = dsse_parse((const char *)answer.body, answer.body_bytes, &envelope);
@@ -222,17 +209,8 @@ int agent_documents_refresh(struct agent *agent)
 static int read_catalogue(const struct agent *agent, const char *name, struct catalogue *catalogue)
 {
 	struct dsse_envelope envelope;
-	char path[AGENT_PATH_MAX];
-	unsigned char *text;
-	size_t size;
-	int result;
+	int result = agent_read_kept(agent, name, &envelope);
 
-	agent_path(agent, name, path);
-	result = durable_file_read(path, AGENT_DOCUMENT_MAX_BYTES, &text, &size);
-	if (result != 0)
-		return result;
-	result = dsse_parse((const char *)text, size, &envelope);
-	free(text);
 	if (result != 0)
 		return result;
 	result = catalogue_read(envelope.payload, envelope.payload_bytes, catalogue);
@@ -252,7 +230,7 @@ int agent_documents_catalogue(struct agent *agent, const char *image, uint64_t v
 	if (read_catalogue(agent, name, catalogue) == 0 && catalogue->version >= version)
 		return 0;
 	snprintf(path, sizeof(path), "/api/v1/device/images/%s/catalogue", image);
-	result = fetch(agent, path, &answer);
+	result = agent_get(agent, path, AGENT_DOCUMENT_MAX_BYTES, &answer);
 	if (result != 0)
 		return result;
 	result = dsse_parse((const char *)answer.body, answer.body_bytes, &envelope);
@@ -308,7 +286,7 @@ void agent_documents_cache(struct agent *agent)
 	json_t *reply = NULL;
 
 	/* Without an answer the address that was known is as good as any: packs are checked. */
-	if (fetch(agent, "/api/v1/server", &answer) != 0)
+	if (agent_get(agent, "/api/v1/server", AGENT_DOCUMENT_MAX_BYTES, &answer) != 0)
 		return;
 	memcpy(before, agent->packs_url, sizeof(before));
 	if (strict_json_parse((const char *)answer.body, answer.body_bytes, 65536, &reply) == 0)
@@ -331,28 +309,23 @@ static bool lease_is_due(const struct agent *agent, const json_t *lease)
 
 static int ask_lease(struct agent *agent, const json_t *lease)
 {
-	static const char *const headers[] = {"Content-Type: application/json", NULL};
+	json_t *body = json_pack(
+	    "{s:I, s:I, s:I}", "serial", json_integer_value(json_object_get(lease, "serial")),
+	    "powered_seconds", json_integer_value(json_object_get(lease, "powered_seconds_used")),
+	    "starts", json_integer_value(json_object_get(lease, "starts_used")));
 	struct agent_http_answer answer;
-	char body[160], error[256];
-	int result;
+	char error[256];
+	int result =
+	    agent_send_json(agent, "POST", "/api/v1/device/lease", body, 65536, &answer);
 
-	snprintf(body, sizeof(body), "{\"serial\":%lld,\"powered_seconds\":%lld,\"starts\":%lld}",
-		 (long long)json_integer_value(json_object_get(lease, "serial")),
-		 (long long)json_integer_value(json_object_get(lease, "powered_seconds_used")),
-		 (long long)json_integer_value(json_object_get(lease, "starts_used")));
-	result = agent_http_call(agent->http, "POST", "/api/v1/device/lease", headers, body,
-				 strlen(body), 65536, &answer);
-	if (result == 0)
-		result = agent_http_check(agent->http, &answer);
 	if (result != 0)
-		agent_fail(agent, result, "%s", agent_http_error(agent->http));
-	else if ((result = agent_keys_freshen(agent->config.keyd, (const char *)answer.body,
-					      error)) != 0)
-		agent_fail(agent, result, "%s", error);
-	else
-		agent->last_lease = agent_now(agent);
+		return result;
+	result = agent_keys_freshen(agent->config.keyd, (const char *)answer.body, error);
 	agent_http_free(&answer);
-	return result;
+	if (result != 0)
+		return agent_fail(agent, result, "%s", error);
+	agent->last_lease = agent_now(agent);
+	return 0;
 }
 
 int agent_documents_lease(struct agent *agent, bool force)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent_call.h"
 #include "agent_disks.h"
 #include "agent_documents.h"
 #include "agent_guest.h"
@@ -47,13 +48,9 @@ static int have_key(struct installation *installation, unsigned char key[32])
 	    agent_keys_release(agent->config.keyd, name, &blob, false, key, error) == 0)
 		return 0;
 	snprintf(path, sizeof(path), "/api/v1/device/images/%s/key", installation->image);
-	result = agent_http_call(agent->http, "GET", path, NULL, NULL, 0, 4096, &answer);
-	if (result == 0)
-		result = agent_http_check(agent->http, &answer);
-	if (result != 0) {
-		agent_http_free(&answer);
-		return agent_fail(agent, result, "%s", agent_http_error(agent->http));
-	}
+	result = agent_get(agent, path, 4096, &answer);
+	if (result != 0)
+		return result;
 	if (strict_json_parse((const char *)answer.body, answer.body_bytes, 4096, &reply) != 0 ||
 	    strict_json_bytes(reply, "key", key, 32) != 0)
 		result = agent_fail(agent, -EPROTO, "%s: the server gave a key that is none",
@@ -85,14 +82,9 @@ static int have_manifest(struct installation *installation)
 	if (durable_file_read(path, MANIFEST_MAX_BYTES, &text, &size) != 0) {
 		sodium_bin2hex(hex, sizeof(hex), release->manifest, sizeof(release->manifest));
 		snprintf(call, sizeof(call), "/api/v1/device/manifests/%s", hex);
-		result = agent_http_call(agent->http, "GET", call, NULL, NULL, 0,
-					 MANIFEST_MAX_BYTES, &answer);
-		if (result == 0)
-			result = agent_http_check(agent->http, &answer);
-		if (result != 0) {
-			agent_http_free(&answer);
-			return agent_fail(agent, result, "%s", agent_http_error(agent->http));
-		}
+		result = agent_get(agent, call, MANIFEST_MAX_BYTES, &answer);
+		if (result != 0)
+			return result;
 		text = answer.body;
 		size = answer.body_bytes;
 	}

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "agent_backup.h"
+#include "agent_call.h"
 #include "agent_commands.h"
 #include "agent_disks.h"
 #include "agent_documents.h"
@@ -234,12 +235,9 @@ static void copy_numbers(const json_t *lease, json_t *to)
 /** Says how this PC is: of the company's guests and of nothing else. */
 static int send_report(struct agent *agent)
 {
-	static const char *const headers[] = {"Content-Type: application/json", NULL};
 	struct report report = {agent, json_array()};
-	struct agent_http_answer answer;
 	json_t *body, *vault = NULL, *lease = json_object();
-	char error[256], *text;
-	int result;
+	char error[256];
 
 	agent_database_guests(agent->database, describe_guest, &report);
 	body = json_pack("{s:s, s:o, s:I, s:I, s:I, s:I}", "agent", AGENT_VERSION, "guests",
@@ -255,21 +253,9 @@ static int send_report(struct agent *agent)
 	}
 	if (agent->trouble[0])
 		json_object_set_new(body, "detail", json_string(agent->trouble));
-	text = strict_json_write(body);
-	result = text ? agent_http_call(agent->http, "POST", "/api/v1/device/report", headers, text,
-					strlen(text), 65536, &answer)
-		      : -ENOMEM;
-	if (result == 0) {
-		result = agent_http_check(agent->http, &answer);
-		agent_http_free(&answer);
-	}
-	if (result != 0)
-		agent_fail(agent, result, "%s", agent_http_error(agent->http));
-	free(text);
 	json_decref(lease);
 	json_decref(vault);
-	json_decref(body);
-	return result;
+	return agent_send_json(agent, "POST", "/api/v1/device/report", body, 65536, NULL);
 }
 
 /** Ends running guests when the vault says that keys may not be out any more. */

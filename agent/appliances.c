@@ -5,34 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent_call.h"
 #include "trust/strict_json.h"
 
 #define LIST_MAX_BYTES (256u << 10)
 #define PATH	       "/api/v1/device/appliances"
 
-static int call(struct agent *agent, const char *method, const json_t *body, json_t **reply)
+static int is_reached(struct agent *agent)
 {
-	static const char *const headers[] = {"Content-Type: application/json", NULL};
-	struct agent_http_answer answer;
-	char *text = body ? strict_json_write(body) : NULL;
-	int result;
-
-	if (!agent->http) {
-		free(text);
-		return agent_fail(agent, -ENOTCONN, "the server was not reached yet");
-	}
-	result = agent_http_call(agent->http, method, PATH, text ? headers : NULL, text,
-				 text ? strlen(text) : 0, LIST_MAX_BYTES, &answer);
-	if (result == 0)
-		result = agent_http_check(agent->http, &answer);
-	if (result != 0)
-		agent_fail(agent, result, "%s", agent_http_error(agent->http));
-	else if (reply && strict_json_parse((const char *)answer.body, answer.body_bytes,
-					    LIST_MAX_BYTES, reply) != 0)
-		result = agent_fail(agent, -EPROTO, "the server gave an answer that is none");
-	agent_http_free(&answer);
-	free(text);
-	return result;
+	return agent->http ? 0 : agent_fail(agent, -ENOTCONN, "the server was not reached yet");
 }
 
 /** One row as it may be shown; NULL: it is none. */
@@ -50,10 +31,19 @@ static json_t *checked(const json_t *row)
 
 int appliances_list(struct agent *agent, json_t **items)
 {
-	json_t *reply, *row;
+	struct agent_http_answer answer;
+	json_t *reply = NULL, *row;
 	size_t i;
-	int result = call(agent, "GET", NULL, &reply);
+	int result = is_reached(agent);
 
+	if (result == 0)
+		result = agent_get(agent, PATH, LIST_MAX_BYTES, &answer);
+	if (result != 0)
+		return result;
+	if (strict_json_parse((const char *)answer.body, answer.body_bytes, LIST_MAX_BYTES,
+			      &reply) != 0)
+		result = agent_fail(agent, -EPROTO, "the server gave an answer that is none");
+	agent_http_free(&answer);
 	if (result != 0)
 		return result;
 	*items = json_array();
@@ -70,10 +60,11 @@ int appliances_list(struct agent *agent, json_t **items)
 
 int appliances_take(struct agent *agent, const char *image, bool take)
 {
-	json_t *body;
 	bool allowed;
-	int result;
+	int result = is_reached(agent);
 
+	if (result != 0)
+		return result;
 	pthread_mutex_lock(&agent->lock);
 	allowed = agent->effective.values[POLICY_OWN_IMAGES].number != 0;
 	pthread_mutex_unlock(&agent->lock);
@@ -81,9 +72,9 @@ int appliances_take(struct agent *agent, const char *image, bool take)
 		return agent_fail(agent, -EPERM,
 				  "the company's policy does not let users take images themselves; ask "
 				  "its help desk");
-	body = json_pack("{s:s, s:b}", "image", image, "take", take);
-	result = call(agent, "POST", body, NULL);
-	json_decref(body);
+	result = agent_send_json(agent, "POST", PATH,
+				 json_pack("{s:s, s:b}", "image", image, "take", take),
+				 LIST_MAX_BYTES, NULL);
 	if (result == 0) {
 		pthread_mutex_lock(&agent->lock);
 		agent_kick(agent);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent_call.h"
 #include "pack_source.h"
 #include "store/pack.h"
 #include "trust/strict_json.h"
@@ -330,15 +331,10 @@ int disk_transfer_manifest(struct agent *agent, const char *disk, uint64_t numbe
 
 	snprintf(path, sizeof(path), "/api/v1/device/disks/%s/backups/%llu", disk,
 		 (unsigned long long)number);
-	result = agent_http_call(agent->http, "GET", path, NULL, NULL, 0, 4u << 20, &answer);
+	result = agent_get(agent, path, 4u << 20, &answer);
 	if (result == 0)
-		result = agent_http_check(agent->http, &answer);
-	if (result != 0) {
-		agent_http_free(&answer);
-		return agent_fail(agent, result, "%s", agent_http_error(agent->http));
-	}
-	*envelope = (char *)answer.body;
-	return 0;
+		*envelope = (char *)answer.body;
+	return result;
 }
 
 int disk_transfer_become_writer(struct agent *agent, const char *disk, uint64_t *epoch)

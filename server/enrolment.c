@@ -21,6 +21,20 @@ static const char *text_of(const json_t *row, const char *key)
 	return json_string_value(json_object_get(row, key));
 }
 
+/* Certifies the key of a device's request, or answers why not. */
+static int certify(struct request *request, const char *csr, const char *device,
+		   struct authority_certificate *certificate)
+{
+	int status = authority_certify(request->server->authority, csr, device, request->now,
+				       certificate);
+
+	if (status == -EBADMSG || status == -EKEYREJECTED)
+		return problem(request, 422, "bad-csr",
+			       "the certificate request must be PEM, for an EC P-256 or P-384 key, "
+			       "signed by that key");
+	return status;
+}
+
 /* Makes the device of an enrolment; part of the running transaction. */
 static int create_device(struct request *request, const json_t *enrolment, char id[32])
 {
@@ -30,12 +44,7 @@ static int create_device(struct request *request, const json_t *enrolment, char 
 
 	memcpy(id, "d-", 2);
 	request_random(id + 2, 10);
-	status = authority_certify(request->server->authority, text_of(enrolment, "csr"), id,
-				   request->now, &certificate);
-	if (status == -EBADMSG || status == -EKEYREJECTED)
-		return problem(request, 422, "bad-csr",
-			       "the certificate request must be PEM, for an EC P-256 or P-384 key, "
-			       "signed by that key");
+	status = certify(request, text_of(enrolment, "csr"), id, &certificate);
 	if (status)
 		return status;
 	status =
@@ -296,13 +305,9 @@ int enrolment_token_remove(struct request *request)
 int enrolment_renew(struct request *request)
 {
 	struct authority_certificate certificate;
-	int status = authority_certify(request->server->authority, request_text(request, "csr"),
-				       request_device(request), request->now, &certificate);
+	int status = certify(request, request_text(request, "csr"), request_device(request),
+			     &certificate);
 
-	if (status == -EBADMSG || status == -EKEYREJECTED)
-		return problem(request, 422, "bad-csr",
-			       "the certificate request must be PEM, for an EC P-256 or P-384 key, "
-			       "signed by that key");
 	if (status)
 		return status;
 	status = storage_run(request->storage, QUERY_DEVICE_CERTIFICATE_SET,

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from company import PC, Company, program, tell, wait_for
+from company import Company, alices_pc, program, tell, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -92,10 +92,7 @@ def guest_boots_from_a_release_that_still_arrives_and_keeps_its_user_disk(direct
     company.admin("user", "add", "alice")
     publish(company, directory, "one")
     company.admin("assign", "work", "--user", "alice")
-    pc = PC(directory, "pc-1", extra=machine(directory))
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("a release that can start", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc = alices_pc(directory, keep, company, extra=machine(directory))
     lines = boot(pc)
     assert lines == ["version one", "found nothing", "wrote", "up"], lines
     guest = pc.guests()["work"]

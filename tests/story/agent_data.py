@@ -3,7 +3,7 @@ import os
 import re
 import threading
 
-from company import PC, Company, Lossy, Recorder, run, tell, wait_for
+from company import PC, Lossy, Recorder, alices_pc, company_with_work, run, tell, wait_for
 
 
 def read_file(path, offset, size):
@@ -12,22 +12,9 @@ def read_file(path, offset, size):
         return file.read(size)
 
 
-def assigned(directory, keep, user="alice"):
-    """A company with one published image, and a PC on which it has arrived."""
-    company = Company(directory)
-    keep(company)
-    company.admin("user", "add", user)
-    company.publish("work", "1", b"system one")
-    company.admin("assign", "work", "--user", user)
-    pc = PC(directory, "pc-1", tpm=True)
-    keep(pc)
-    pc.enrol(company, user)
-    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
-    return company, pc
-
-
 def data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing(directory, keep):
-    company, pc = assigned(directory, keep)
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, tpm=True)
     pc.start("work")
     pc.write("work", [(0, b"first"), (5 << 30, b"far")])
     pc.command("backup", "run", "work")
@@ -40,10 +27,7 @@ def data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing(
     assert '"read_bytes":4096,' in pc.agent.output(), pc.agent.output()
     phrase = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", pc.command("key", "phrase", "work"), re.M).group(1)
 
-    second = PC(directory, "pc-2", tpm=True)
-    keep(second)
-    second.enrol(company, "alice")
-    wait_for("the guest's arrival", lambda: second.guests().get("work", {}).get("release") == 1)
+    second = alices_pc(directory, keep, company, name="pc-2", tpm=True)
     status, text = second.command("backup", "restore", "work", ok=False)
     assert status == 1 and "recovery phrase" in text, text
     wrong = " ".join(phrase.split()[::-1])
@@ -86,15 +70,8 @@ while True:
 
 
 def guest_agent_freezes_the_guest_for_the_moment_of_a_backup(directory, keep):
-    company = Company(directory)
-    keep(company)
-    company.admin("user", "add", "alice")
-    company.publish("work", "1", b"system one")
-    company.admin("assign", "work", "--user", "alice")
-    pc = PC(directory, "pc-1", extra={"monitor": ["python3", "-c", FAKE_GUEST, "%{agent}"]})
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, extra={"monitor": ["python3", "-c", FAKE_GUEST, "%{agent}"]})
     pc.start("work")
     helper = os.path.join(pc.run_directory, "agent.guests", "work", "guest-agent")
     wait_for("the guest's agent", lambda: os.path.exists(helper))
@@ -128,7 +105,8 @@ def file_system(directory, bulk):
 
 
 def one_file_comes_out_of_a_backup_without_the_rest(directory, keep):
-    company, pc = assigned(directory, keep)
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, tpm=True)
     image = file_system(directory, os.urandom(24 << 20))
     pc.start("work")
     pc.write("work", [(at, image[at:at + (1 << 20)]) for at in range(0, len(image), 1 << 20)
@@ -136,10 +114,7 @@ def one_file_comes_out_of_a_backup_without_the_rest(directory, keep):
     pc.command("backup", "run", "work")
     phrase = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", pc.command("key", "phrase", "work"), re.M).group(1)
 
-    second = PC(directory, "pc-2", tpm=True)
-    keep(second)
-    second.enrol(company, "alice")
-    wait_for("the guest's arrival", lambda: second.guests().get("work", {}).get("release") == 1)
+    second = alices_pc(directory, keep, company, name="pc-2", tpm=True)
     out = os.path.join(directory, "letter")
     second.command("backup", "restore", "work", "--file", "/alice/latest", "--into", out, "--phrase",
                    stdin=phrase + "\n")
@@ -167,7 +142,8 @@ def one_file_comes_out_of_a_backup_without_the_rest(directory, keep):
 
 
 def server_killed_in_the_middle_costs_nothing(directory, keep):
-    company, pc = assigned(directory, keep)
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, tpm=True)
     content = os.urandom(24 << 20)
     pc.start("work")
     pc.write("work", [(0, content)])
@@ -182,7 +158,8 @@ def server_killed_in_the_middle_costs_nothing(directory, keep):
 
 
 def transfers_survive_a_line_that_breaks_again_and_again(directory, keep):
-    company, pc = assigned(directory, keep)
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, tpm=True)
     # The server notices a lost connection after half a minute only; whoever goes on before that is let in.
     line = Lossy(company.port, 700000)
     keep(line)
@@ -201,7 +178,8 @@ def transfers_survive_a_line_that_breaks_again_and_again(directory, keep):
 
 
 def version_two_arrives_and_one_step_goes_back_and_forth(directory, keep):
-    company, pc = assigned(directory, keep)
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, tpm=True)
     image = os.path.join(pc.data, "images", "work")
     pc.start("work")
     assert pc.read("work", 1 << 20, 10, "system") == b"system one"
@@ -230,7 +208,8 @@ def version_two_arrives_and_one_step_goes_back_and_forth(directory, keep):
 
 
 def company_sees_no_difference_with_a_personal_guest(directory, keep):
-    company, pc = assigned(directory, keep)
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, tpm=True)
     recorder = Recorder(company, pc)
     keep(recorder)
     pc.go_through(recorder.port)

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-from company import PC, Company, Proxy, program, run, tell, wait_for
+from company import PC, Proxy, alices_pc, company_with_work, tell, wait_for
 
 SIZE = 48 << 20
 
@@ -32,13 +32,11 @@ class Counter(Proxy):
                     (server if source is client else client).sendall(data)
 
 
-def company_with_image(directory, keep, content):
-    company = Company(directory)
-    keep(company)
-    company.admin("user", "add", "alice")
-    company.publish("work", "1", content, SIZE)
-    company.admin("assign", "work", "--user", "alice")
-    return company
+def pc_with_guest_that_arrives(directory, keep, company):
+    """A PC on a line so slow that all of the image takes half an hour: what its guest reads must not wait for the rest."""
+    pc = alices_pc(directory, keep, company, tpm=True, extra={"bandwidth_bytes": 400000})
+    pc.start("work")
+    return pc
 
 
 def is_complete(pc, release=1):
@@ -47,13 +45,8 @@ def is_complete(pc, release=1):
 
 def guest_runs_while_its_release_still_arrives(directory, keep):
     content = os.urandom(SIZE - (2 << 20))
-    company = company_with_image(directory, keep, content)
-    # So slow that all of it would take half an hour: what the guest reads now must not wait for the rest.
-    pc = PC(directory, "pc-1", tpm=True, extra={"bandwidth_bytes": 400000})
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("a release that can start", lambda: pc.guests().get("work", {}).get("release") == 1)
-    pc.start("work")
+    company = company_with_work(directory, keep, content, SIZE)
+    pc = pc_with_guest_that_arrives(directory, keep, company)
     disk = pc.disk("work", "system")
     far = len(content) - 8192
     assert disk.read((1 << 20) + far, 4096) == content[far:far + 4096]
@@ -76,12 +69,8 @@ def guest_runs_while_its_release_still_arrives(directory, keep):
 
 def new_version_is_taken_though_the_one_before_never_arrived_whole(directory, keep):
     content = bytearray(os.urandom(SIZE - (2 << 20)))
-    company = company_with_image(directory, keep, bytes(content))
-    pc = PC(directory, "pc-1", tpm=True, extra={"bandwidth_bytes": 400000})
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("a release that can start", lambda: pc.guests().get("work", {}).get("release") == 1)
-    pc.start("work")
+    company = company_with_work(directory, keep, bytes(content), SIZE)
+    pc = pc_with_guest_that_arrives(directory, keep, company)
     before, content[0:4096] = bytes(content[0:4096]), os.urandom(4096)
     company.publish("work", "2", bytes(content), SIZE)
     wait_for("release 2 to be ready", lambda: os.path.exists(os.path.join(pc.data, "images", "work", "2", "ready")))
@@ -102,12 +91,8 @@ def new_version_is_taken_though_the_one_before_never_arrived_whole(directory, ke
 
 def line_that_is_down_makes_a_guest_wait_and_not_fail(directory, keep):
     content = os.urandom(SIZE - (2 << 20))
-    company = company_with_image(directory, keep, content)
-    pc = PC(directory, "pc-1", tpm=True, extra={"bandwidth_bytes": 400000})
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("a release that can start", lambda: pc.guests().get("work", {}).get("release") == 1)
-    pc.start("work")
+    company = company_with_work(directory, keep, content, SIZE)
+    pc = pc_with_guest_that_arrives(directory, keep, company)
     company.kill_server()
     answers = []
     reader = threading.Thread(target=lambda: answers.append(pc.read("work", SIZE - (2 << 20), 4096, "system")))
@@ -122,7 +107,7 @@ def line_that_is_down_makes_a_guest_wait_and_not_fail(directory, keep):
 
 def whole_release_is_fetched_once_however_it_is_asked_for(directory, keep):
     content = os.urandom(SIZE - (2 << 20))
-    company = company_with_image(directory, keep, content)
+    company = company_with_work(directory, keep, content, SIZE)
     pc = PC(directory, "pc-1", tpm=True)
     keep(pc)
     line = Counter(company.port)
@@ -159,7 +144,7 @@ def expanded(pc):
 
 def version_is_fetched_in_the_order_in_which_a_test_pc_booted_it(directory, keep):
     content = os.urandom(SIZE - (2 << 20))
-    company = company_with_image(directory, keep, content)
+    company = company_with_work(directory, keep, content, SIZE)
     company.admin("image", "stage", "work", "1", "test")
     tester = PC(directory, "tester", tpm=True)
     keep(tester)
@@ -197,11 +182,8 @@ def version_is_fetched_in_the_order_in_which_a_test_pc_booted_it(directory, keep
 
 
 def overlay_is_kept_or_dropped_as_policy_says(directory, keep):
-    company = company_with_image(directory, keep, b"system one")
-    pc = PC(directory, "pc-1", tpm=True)
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    company = company_with_work(directory, keep, b"system one", SIZE)
+    pc = alices_pc(directory, keep, company, tpm=True)
 
     def write_and_start_again():
         pc.start("work")
@@ -244,14 +226,11 @@ def overlay_is_kept_or_dropped_as_policy_says(directory, keep):
 
 
 def user_takes_an_appliance_where_policy_allows_it(directory, keep):
-    company = company_with_image(directory, keep, b"system one")
+    company = company_with_work(directory, keep, b"system one", SIZE)
     company.admin("group", "add", "engineering")
     company.publish("cad", "1", b"the appliance", SIZE)
     company.admin("image", "offer", "cad", "--group", "engineering")
-    pc = PC(directory, "pc-1", tpm=True)
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc = alices_pc(directory, keep, company, tpm=True)
 
     def offered():
         return json.loads(pc.command("guest", "catalogue", "--json"))
@@ -276,7 +255,7 @@ def user_takes_an_appliance_where_policy_allows_it(directory, keep):
 
 def policy_starts_a_guest_and_gives_it_space_and_network(directory, keep):
     """autostart, quota_gib and network, each with what happens where they are not set."""
-    company = company_with_image(directory, keep, b"system one")
+    company = company_with_work(directory, keep, b"system one", SIZE)
     pc = PC(directory, "pc-1", extra={
         "networks": {"company": "only-the-company"},
         "monitor": ["sh", "-c", "trap 'exit 0' TERM; echo \"$1\" > %{directory}/network; while :; do sleep 0.1; done",
@@ -337,11 +316,8 @@ def policy_starts_a_guest_and_gives_it_space_and_network(directory, keep):
 
 def plain_text_of_a_guest_is_nowhere_on_the_pc(directory, keep):
     marker = b"MARKER-" + os.urandom(16).hex().encode()
-    company = company_with_image(directory, keep, b"system one")
-    pc = PC(directory, "pc-1", tpm=True)
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    company = company_with_work(directory, keep, b"system one", SIZE)
+    pc = alices_pc(directory, keep, company, tpm=True)
     pc.start("work")
     pc.write("work", [(12 << 20, marker), (9 << 30, marker)])
     disk = pc.disk("work", "system")

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 
-from company import PC, Company, run, tell, wait_for
+from company import PC, Company, alices_pc, company_with_work, leased_pc, run, tell, wait_for
 
 
 def enrolled_pc_gets_a_lease_and_reports(directory, keep):
@@ -38,12 +38,7 @@ def token_works_once_and_for_its_server_only(directory, keep):
 
 
 def lost_pc_locks_at_its_next_poll(directory, keep):
-    company = Company(directory)
-    keep(company)
-    pc = PC(directory, "pc-1", tpm=True)
-    keep(pc)
-    pc.enrol(company)
-    wait_for("a lease", lambda: pc.status()["vault"]["open"])
+    company, pc = leased_pc(directory, keep)
     began = time.monotonic()
     company.admin("device", "lost", "pc-1")
     wait_for("the lock", lambda: not pc.status()["vault"]["open"])
@@ -53,12 +48,7 @@ def lost_pc_locks_at_its_next_poll(directory, keep):
 
 
 def wipe_needs_two_officers_and_leaves_the_tpms_receipt(directory, keep):
-    company = Company(directory)
-    keep(company)
-    pc = PC(directory, "pc-1", tpm=True)
-    keep(pc)
-    pc.enrol(company)
-    wait_for("a lease", lambda: pc.status()["vault"]["open"])
+    company, pc = leased_pc(directory, keep)
     epoch = pc.status()["vault"]["epoch"]
     # The device is revoked first: it may still be commanded.
     company.admin("device", "revoke", "pc-1")
@@ -74,16 +64,9 @@ def wipe_needs_two_officers_and_leaves_the_tpms_receipt(directory, keep):
 
 
 def lease_runs_out_offline_and_a_copy_of_the_disk_gains_nothing(directory, keep):
-    company = Company(directory)
-    keep(company)
-    company.admin("user", "add", "alice")
+    company = company_with_work(directory, keep)
     company.admin("policy", "set", "lease_starts", "2", "--key", company.key("policy.key"))
-    company.publish("work", "1", b"system one")
-    company.admin("assign", "work", "--user", "alice")
-    pc = PC(directory, "pc-1", tpm=True)
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    pc = alices_pc(directory, keep, company, tpm=True)
     assert pc.status()["vault"]["lease"]["starts_left"] == 2, pc.status()
     company.kill_server()
 

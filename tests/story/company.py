@@ -377,6 +377,36 @@ class Tpm:
         self.process.stop(signal.SIGKILL)
 
 
+def company_with_work(directory, keep, content=b"system one", size=None):
+    """A company with a user, alice, to whom version 1 of the machine "work" is assigned."""
+    company = Company(directory)
+    keep(company)
+    company.admin("user", "add", "alice")
+    company.publish("work", "1", content, *([size] if size else []))
+    company.admin("assign", "work", "--user", "alice")
+    return company
+
+
+def alices_pc(directory, keep, company, name="pc-1", **options):
+    """A PC of hers, enrolled, on which "work" can start; `options` as PC takes them."""
+    pc = PC(directory, name, **options)
+    keep(pc)
+    pc.enrol(company, "alice")
+    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    return pc
+
+
+def leased_pc(directory, keep):
+    """A company and a PC that nobody is assigned to, whose vault is open."""
+    company = Company(directory)
+    keep(company)
+    pc = PC(directory, "pc-1", tpm=True)
+    keep(pc)
+    pc.enrol(company)
+    wait_for("a lease", lambda: pc.status()["vault"]["open"])
+    return company, pc
+
+
 def tell(tests):
     """Runs test functions, each in a fresh directory that it gets; prints TAP."""
     print(f"1..{len(tests)}")

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from company import PC, Company, Failure, Process, run, tell, wait_for
+from company import Failure, Process, alices_pc, company_with_work, run, tell, wait_for
 
 ROWS = []
 
@@ -61,15 +61,9 @@ class Small:
         subprocess.run(["umount", "--lazy", self.place], check=False)
 
 
-def start(directory, keep, **extra):
-    company = Company(directory)
-    keep(company)
-    company.admin("user", "add", "alice")
-    company.publish("work", "1", b"system one")
-    company.admin("assign", "work", "--user", "alice")
-    pc = PC(directory, "pc-1", **extra)
-    keep(pc)
-    pc.enrol(company, "alice")
+def start(directory, keep, **options):
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, **options)
     arrived(pc, 1)
     return company, pc
 

@@ -5,7 +5,7 @@ import re
 import shutil
 import time
 
-from company import PC, Company, run, tell, wait_for
+from company import PC, alices_pc, company_with_work, run, tell, wait_for
 
 
 def copy_of_server(company, to):
@@ -26,15 +26,8 @@ def lose_database(company):
 
 
 def database_comes_back_from_an_older_copy_and_nothing_of_the_pcs_is_lost(directory, keep):
-    company = Company(directory)
-    keep(company)
-    company.admin("user", "add", "alice")
-    company.publish("work", "1", b"system one")
-    company.admin("assign", "work", "--user", "alice")
-    pc = PC(directory, "pc-1", tpm=True)
-    keep(pc)
-    pc.enrol(company, "alice")
-    wait_for("the guest's arrival", lambda: pc.guests().get("work", {}).get("release") == 1)
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, tpm=True)
     pc.start("work")
     pc.write("work", [(0, b"first")])
     pc.command("backup", "run", "work")
