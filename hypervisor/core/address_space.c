@@ -81,24 +81,44 @@ static enum access decode_access(const struct table_format *format, uint64_t ent
 	return ACCESS_READ;
 }
 
-/* Memory type of a page: what the machine says of it, ordinary RAM in a guest. */
-static uint8_t leaf_type(const struct address_space *space, struct phys page, enum access access)
+/* Memory type of pages in a row: what the machine says of them, ordinary RAM in a guest. */
+struct stretch {
+	uint8_t type;
+	uint64_t end; /* address of the first page that may have another one */
+};
+
+static struct stretch stretch_at(const struct address_space *space, struct phys page, enum access access)
 {
 	if (!space->is_identity || access == ACCESS_ZERO)
-		return space->format->ram_type;
+		return (struct stretch){ space->format->ram_type, UINT64_MAX };
 	for (size_t i = 0; i < core.type_count; i++) {
 		const struct type_range *range = &core.types[i];
 
+		if (page.value < range->base.value)
+			return (struct stretch){ DEFAULT_MEMORY_TYPE, range->base.value };
 		if (page.value - range->base.value < range->size_bytes)
-			return range->type;
+			return (struct stretch){ range->type, range->base.value + range->size_bytes };
 	}
-	return DEFAULT_MEMORY_TYPE;
+	return (struct stretch){ DEFAULT_MEMORY_TYPE, UINT64_MAX };
 }
 
-static uint64_t leaf_entry(const struct address_space *space, struct phys page, unsigned int level,
-			   enum access access)
+/* Writes leaves for pages in a row; those of one memory type differ in their address alone, or not at all. */
+static void write_leaves(const struct address_space *space, uint64_t *entries, unsigned int count, struct phys page,
+			 unsigned int level, enum access access)
 {
-	return encode_leaf(space->format, page, level, access, leaf_type(space, page, access));
+	uint64_t step = access == ACCESS_NONE || access == ACCESS_ZERO ? 0 : level_bytes(level);
+
+	while (count > 0) {
+		struct stretch stretch = stretch_at(space, page, access);
+		uint64_t entry = encode_leaf(space->format, page, level, access, stretch.type);
+		uint64_t left = step ? (stretch.end - 1 - page.value) / step + 1 : count;
+		unsigned int alike = left < count ? (unsigned int)left : count;
+
+		for (const uint64_t *end = entries + alike; entries < end; entry += step)
+			write_entry(entries++, entry);
+		page.value += alike * step;
+		count -= alike;
+	}
 }
 
 /* What a leaf or empty entry means. */
@@ -256,17 +276,14 @@ static void split(struct address_space *space, struct place place)
 {
 	struct mapping mapping = decode(space->format, read_entry(place.entry), place.level);
 	struct phys table = take_table(space);
-	uint64_t *entries = arch_page(table);
-	unsigned int level = place.level - 1;
-	bool is_plain = mapping.access == ACCESS_ALL;
+	bool was_plain = mapping.access == ACCESS_ALL;
 
-	for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
-		struct phys part = phys_at(mapping.page.value + i * level_bytes(level));
-
-		entries[i] = leaf_entry(space, part, level, mapping.access);
-	}
-	table_frame(table)->where = is_plain ? 0 : TABLE_ENTRIES;
-	count_difference(space, place.table, is_plain);
+	if (mapping.access == ACCESS_NONE)
+		arch_clear_page(table);
+	else
+		write_leaves(space, arch_page(table), TABLE_ENTRIES, mapping.page, place.level - 1, mapping.access);
+	table_frame(table)->where = was_plain ? 0 : TABLE_ENTRIES;
+	count_difference(space, place.table, was_plain);
 	write_entry(place.entry, encode_table(space->format, table, place.level));
 }
 
@@ -283,11 +300,28 @@ static void merge(struct address_space *space, struct input_address at)
 			continue;
 		if (table_frame(table)->where != 0)
 			return;
-		write_entry(place.entry, leaf_entry(space, base, level, ACCESS_ALL));
+		write_leaves(space, place.entry, 1, base, level, ACCESS_ALL);
 		count_difference(space, place.table, -1);
 		table_pool_add(&space->retired, table);
 		space->table_count--;
 	}
+}
+
+/* Descends to the entry that a change of these pages begins at, through tables that are made where they lack. */
+static struct place descend(struct address_space *space, struct input_address at, unsigned int level)
+{
+	struct place place = find(space, at, level);
+
+	while (place.level > level) {
+		split(space, place);
+		place = find(space, at, level);
+	}
+	return place;
+}
+
+void address_space_prepare(struct address_space *space, struct input_address at, unsigned int page_count)
+{
+	(void)descend(space, at, change_level(space, at, page_count));
 }
 
 void address_space_set(struct address_space *space, struct input_address at, struct phys page,
@@ -295,20 +329,10 @@ void address_space_set(struct address_space *space, struct input_address at, str
 {
 	unsigned int level = change_level(space, at, page_count);
 	unsigned int entry_count = level == 0 ? page_count : 1;
-	struct place place = find(space, at, level);
+	struct place place = descend(space, at, level);
 
-	while (place.level > level) {
-		split(space, place);
-		place = find(space, at, level);
-	}
-	for (unsigned int i = 0; i < entry_count; i++) {
-		uint64_t old = read_entry(&place.entry[i]);
-		bool was_plain = decode(space->format, old, level).access == ACCESS_ALL;
-		struct phys target = phys_plus_pages(page, i);
-
-		write_entry(&place.entry[i], leaf_entry(space, target, level, access));
-		count_difference(space, place.table, was_plain - (access == ACCESS_ALL));
-	}
+	write_leaves(space, place.entry, entry_count, page, level, access);
+	count_difference(space, place.table, access == ACCESS_ALL ? -(int)entry_count : (int)entry_count);
 	if (space->is_identity)
 		merge(space, at);
 }
@@ -326,7 +350,7 @@ void address_space_place(struct address_space *space, struct input_address at, u
 		write_entry(place.entry, encode_table(space->format, table, place.level));
 		place = find(space, at, level);
 	}
-	write_entry(place.entry, leaf_entry(space, phys_at(at.value), level, access));
+	write_leaves(space, place.entry, 1, phys_at(at.value), level, access);
 }
 
 bool address_space_is_empty(const struct address_space *space, struct input_address at,
@@ -347,15 +371,12 @@ enum bulkhead_error address_space_next_leaf(const struct address_space *space,
 {
 	struct place place = find(space, *at, 0);
 	uint64_t step = level_bytes(place.level);
-	unsigned int index = level_index(*at, place.level);
 
-	for (; index < TABLE_ENTRIES && at->value < limit; index++) {
-		uint64_t entry = read_entry(entry_at(place.table, *at, place.level));
+	for (unsigned int i = level_index(*at, place.level); i < TABLE_ENTRIES && at->value < limit; i++) {
+		uint64_t entry = read_entry(place.entry++);
 
-		if (leads_to_table(space->format, entry, place.level))
-			return BULKHEAD_AGAIN;
 		if (entry != 0)
-			return BULKHEAD_OK;
+			return leads_to_table(space->format, entry, place.level) ? BULKHEAD_AGAIN : BULKHEAD_OK;
 		at->value = (at->value & ~(step - 1)) + step;
 	}
 	return at->value < limit ? BULKHEAD_AGAIN : BULKHEAD_NOT_FILLED;

@@ -143,7 +143,8 @@ unsigned int address_space_tables_needed(const struct address_space *space,
 					 struct input_address at, unsigned int page_count);
 
 /**
- * Maps pages one after another. The pool must hold address_space_tables_needed() pages.
+ * Maps pages one after another. The pool must hold address_space_tables_needed() pages. In the service domain's space
+ * all change from ACCESS_ALL to ACCESS_ZERO, or all back.
  * @at: first input address
  * @page: first page mapped there (ignored for ACCESS_NONE and ACCESS_ZERO)
  * @page_count: 1 .. 512, not crossing a 2 MiB boundary; a whole aligned 2 MiB becomes one entry
@@ -152,6 +153,12 @@ unsigned int address_space_tables_needed(const struct address_space *space,
  */
 void address_space_set(struct address_space *space, struct input_address at, struct phys page,
 		       unsigned int page_count, enum access access);
+
+/**
+ * Makes the tables that address_space_set() of these pages will need, and leaves them as empty as they were. The pool
+ * must hold address_space_tables_needed() pages.
+ */
+void address_space_prepare(struct address_space *space, struct input_address at, unsigned int page_count);
 
 /** Makes retired tables spare again. Only after arch_flush() of this space. */
 void address_space_collect(struct address_space *space);

@@ -75,14 +75,18 @@ struct frame *frame_run(const struct frame_table *table, struct phys page, uint6
 
 	if (!is_page_aligned(page.value))
 		return NULL;
-	for (uint32_t i = 0; i < table->range_count; i++) {
-		const struct frame_range *range = &table->ranges[i];
+	for (uint32_t low = 0, high = table->range_count; low < high;) {
+		uint32_t middle = (low + high) / 2;
+		const struct frame_range *range = &table->ranges[middle];
 
-		if (first < range->first_page || first - range->first_page >= range->page_count)
-			continue;
-		if (page_count > range->page_count - (first - range->first_page))
+		if (first < range->first_page)
+			high = middle;
+		else if (first - range->first_page >= range->page_count)
+			low = middle + 1;
+		else if (page_count > range->page_count - (first - range->first_page))
 			return NULL;
-		return &range->frames[first - range->first_page];
+		else
+			return &range->frames[first - range->first_page];
 	}
 	return NULL;
 }
@@ -98,13 +102,8 @@ void frame_set(struct frame_table *table, struct frame *frames, uint64_t page_co
 	/* A guest's pages lie one after the other in it; any other state keeps one number. */
 	uint32_t step = state == FRAME_GUEST || state == FRAME_LENT;
 
-	for (uint64_t i = 0; i < page_count; i++) {
-		struct frame *frame = &frames[i];
-
-		table->count[frame->state]--;
-		table->count[state]++;
-		frame->state = (uint8_t)state;
-		frame->guest = guest;
-		frame->where = where + (uint32_t)i * step;
-	}
+	table->count[frames->state] -= page_count;
+	table->count[state] += page_count;
+	for (struct frame *frame = frames; frame < frames + page_count; frame++, where += step)
+		*frame = (struct frame){ (uint8_t)state, guest, frame->pins, where };
 }

@@ -82,7 +82,7 @@ struct frame *frame_of(const struct frame_table *table, struct phys page);
  */
 struct frame *frame_run(const struct frame_table *table, struct phys page, uint64_t page_count);
 
-/** Changes the record of pages. The only place that writes a state. */
+/** Changes the record of pages, at least one, that all have one state. The only place that writes a state. */
 void frame_set(struct frame_table *table, struct frame *frames, uint64_t page_count,
 	       enum frame_state state, uint8_t guest, uint32_t where);
 

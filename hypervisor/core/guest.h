@@ -69,7 +69,7 @@ struct transfer {
 struct teardown {
 	struct guest_phys next; /* everything below is given back */
 	uint32_t vcpu_next;
-	uint32_t relay_next; /* relay areas below it are unpinned */
+	uint32_t relay_next; /* relay areas below it hold no pins */
 	uint32_t done;	     /* pages of the present run that are cleared */
 	bool is_flushed;     /* no translation of the guest's is left */
 };

@@ -6,7 +6,8 @@
 
 #include <bulkhead/vcpu.h>
 
-#define BLOB_ALIGNED 15u
+#define BLOB_ALIGNED   15u
+#define PIN_STEP_PAGES 64u /* of a relay area, that one call pins or lets go of */
 
 static_assert(BULKHEAD_BALLOON_STEP == BALLOON_STEP_PAGES, "a run tells all that a step gave up");
 
@@ -113,22 +114,25 @@ static void unpin_pages(struct core_locked held, const uint32_t *pages, uint32_t
 		ownership_unpin(held, phys_at(pages[i] * PAGE_BYTES));
 }
 
-/** Pins all pages of a list, or none. */
-static enum bulkhead_error pin_pages(struct core_locked held, const uint64_t *list, uint32_t *pages)
+/** Pins the next pages of an area's list, or none of them. Returns BULKHEAD_AGAIN while there are more. */
+static enum bulkhead_error pin_pages(struct core_locked held, const uint64_t *list, uint32_t *pages, uint32_t *done)
 {
-	for (uint32_t i = 0; i < BULKHEAD_RELAY_PAGES; i++) {
+	uint32_t end = *done + PIN_STEP_PAGES < BULKHEAD_RELAY_PAGES ? *done + PIN_STEP_PAGES : BULKHEAD_RELAY_PAGES;
+
+	for (uint32_t i = *done; i < end; i++) {
 		struct phys page = phys_at(READ_ONCE(list[i]));
 		enum bulkhead_error error = BULKHEAD_BAD_ADDRESS;
 
 		if (is_page_aligned(page.value) && page.value / PAGE_BYTES <= UINT32_MAX)
 			error = ownership_pin(held, page);
 		if (error) {
-			unpin_pages(held, pages, i);
+			unpin_pages(held, pages + *done, i - *done);
 			return error;
 		}
 		pages[i] = (uint32_t)(page.value / PAGE_BYTES);
 	}
-	return BULKHEAD_OK;
+	*done = end;
+	return end < BULKHEAD_RELAY_PAGES ? BULKHEAD_AGAIN : BULKHEAD_OK;
 }
 
 /** The device and queue that slot << 8 | queue names, or NULL. */
@@ -164,7 +168,7 @@ enum bulkhead_error guest_platform_add_relay(struct core_locked held, struct gue
 	list = ownership_service_page(held, page);
 	if (!list)
 		return BULKHEAD_NOT_OWNED;
-	error = pin_pages(held, list, guest->platform->area_pages[number]);
+	error = pin_pages(held, list, guest->platform->area_pages[number], &guest->platform->pinned[number]);
 	if (error)
 		return error;
 
@@ -179,15 +183,20 @@ enum bulkhead_error guest_platform_add_relay(struct core_locked held, struct gue
 enum bulkhead_error guest_platform_return(struct core_locked held, struct guest *guest)
 {
 	struct guest_platform *platform = guest->platform;
+	uint32_t *area = &guest->teardown.relay_next;
 	enum bulkhead_error error;
 
-	if (guest->teardown.relay_next < platform->platform.relay_count) {
-		unpin_pages(held, platform->area_pages[guest->teardown.relay_next++],
-			    BULKHEAD_RELAY_PAGES);
+	/* Once all are unpinned, the next steps clear what the numbers stand in: nothing reads them again. */
+	for (; *area < PLATFORM_RELAYS_MAX; ++*area) {
+		uint32_t left = platform->pinned[*area];
+		uint32_t count = left < PIN_STEP_PAGES ? left : PIN_STEP_PAGES;
+
+		if (count == 0)
+			continue;
+		unpin_pages(held, platform->area_pages[*area] + left - count, count);
+		platform->pinned[*area] -= count;
 		return BULKHEAD_AGAIN;
 	}
-	/* The first step clears what relay_count stands in: nothing below reads it. */
-	guest->teardown.relay_next = PLATFORM_RELAYS_MAX;
 	error = ownership_return(held, guest->platform_pages, GUEST_PLATFORM_PAGES,
 				 &guest->teardown.done);
 	if (error)

@@ -28,6 +28,7 @@ struct guest_platform {
 	struct memory memory; /* the guest's */
 	struct memory areas[PLATFORM_RELAYS_MAX];
 	uint32_t area_pages[PLATFORM_RELAYS_MAX][BULKHEAD_RELAY_PAGES];
+	uint32_t pinned[PLATFORM_RELAYS_MAX]; /* of each area's pages */
 	struct platform platform;
 };
 
@@ -49,7 +50,10 @@ MUST_USE enum bulkhead_error guest_platform_add_device(struct core_locked held, 
 /** The guest's memory is all declared: the chipset says how much there is. Part of guest_seal(). */
 void guest_platform_close(struct guest *guest);
 
-/** Gives a queue its relay area: pins the pages that a page of the service domain's lists. */
+/**
+ * Gives a queue its relay area: pins the pages that a page of the service domain's lists. Resumable: what a call pinned
+ * stays pinned until the guest ends, whatever the next one's list says.
+ */
 MUST_USE enum bulkhead_error guest_platform_add_relay(struct core_locked held, struct guest *guest,
 						      uint64_t queue, struct phys page);
 

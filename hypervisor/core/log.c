@@ -102,7 +102,7 @@ void log_line(struct log *log, enum log_level level, const char *subject, const 
 
 uint64_t log_read(struct log *log, uint64_t position, struct bulkhead_log *answer)
 {
-	uint64_t oldest, size;
+	uint64_t oldest, size, from, whole;
 
 	arch_lock(&log->lock);
 	oldest = log->written > LOG_RING_BYTES ? log->written - LOG_RING_BYTES : 0;
@@ -115,8 +115,10 @@ uint64_t log_read(struct log *log, uint64_t position, struct bulkhead_log *answe
 		size = BULKHEAD_LOG_TEXT_BYTES;
 	answer->first = position;
 	answer->size_bytes = (uint32_t)size;
-	for (uint64_t i = 0; i < size; i++)
-		answer->text[i] = log->ring[(position + i) % LOG_RING_BYTES];
+	from = position % LOG_RING_BYTES;
+	whole = LOG_RING_BYTES - from < size ? LOG_RING_BYTES - from : size;
+	__builtin_memcpy(answer->text, log->ring + from, whole);
+	__builtin_memcpy(answer->text + whole, log->ring, size - whole);
 	arch_unlock(&log->lock);
 	return position + size;
 }

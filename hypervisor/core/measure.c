@@ -55,11 +55,11 @@ enum bulkhead_error measure_page(struct measurement *measurement, enum bulkhead_
 
 	if (measurement->hashed_bytes == 0)
 		sha256_start(&measurement->content);
-	sha256_blocks(&measurement->content, (const uint8_t *)page + measurement->hashed_bytes,
-		      block_count);
-	measurement->hashed_bytes += block_count * SHA256_BLOCK_BYTES;
-	if (measurement->hashed_bytes < BULKHEAD_PAGE_BYTES)
+	if (block_count > 0) {
+		sha256_blocks(&measurement->content, (const uint8_t *)page + measurement->hashed_bytes, block_count);
+		measurement->hashed_bytes += block_count * SHA256_BLOCK_BYTES;
 		return BULKHEAD_AGAIN;
+	}
 	sha256_end(&measurement->content, NULL, 0, digest);
 	measurement->hashed_bytes = 0;
 	add_record(measurement, kind, where, digest);

@@ -15,8 +15,8 @@ struct measurement {
 	uint32_t hashed_bytes; /* of that page; 0: none */
 };
 
-/** Blocks of a page that one hypercall hashes: the last step adds three for the record. */
-#define MEASURE_STEP_BLOCKS 6u
+/** Blocks of a page that one hypercall hashes; the record takes one of its own, and three blocks. */
+#define MEASURE_STEP_BLOCKS 5u
 
 void measure_start(struct measurement *measurement);
 

@@ -29,8 +29,8 @@ static enum bulkhead_error find_service_pages(struct core_locked held, struct ph
 	*frames = frame_run(&held.core->frames, page, page_count);
 	if (!*frames)
 		return BULKHEAD_BAD_ADDRESS;
-	for (uint64_t i = 0; i < page_count; i++)
-		if ((*frames)[i].state != FRAME_SERVICE || (*frames)[i].pins != 0)
+	for (const struct frame *frame = *frames; frame < *frames + page_count; frame++)
+		if (frame->state != FRAME_SERVICE || frame->pins != 0)
 			return BULKHEAD_NOT_OWNED;
 	return BULKHEAD_OK;
 }
@@ -139,6 +139,18 @@ static enum bulkhead_error continue_transfer(struct core_locked held, struct gue
 	return BULKHEAD_OK;
 }
 
+/* Takes the pages from the service domain. Few are cleared at once; more, or what is measured, at the next call. */
+static enum bulkhead_error begin_transfer(struct core_locked held, struct guest *guest, struct frame *frames,
+					  const struct transfer *transfer)
+{
+	hide_from_service(held, transfer->page, frames, transfer->page_count);
+	guest->memory_pages += transfer->page_count;
+	guest->transfer = *transfer;
+	if (transfer->page_count > CLEAR_STEP_PAGES || transfer->kind == TRANSFER_LOAD)
+		return BULKHEAD_AGAIN;
+	return continue_transfer(held, guest);
+}
+
 static bool is_same_transfer(const struct transfer *transfer, struct phys page,
 			     struct guest_phys at, uint64_t page_count, enum transfer_kind kind)
 {
@@ -186,17 +198,8 @@ enum bulkhead_error ownership_give(struct core_locked held, struct guest *guest,
 		return error;
 
 	/* Builds the guest's tables now, so that the end of the transfer needs none. */
-	address_space_set(&guest->space, input_of_guest(at), page, (unsigned int)page_count,
-			  ACCESS_NONE);
-	hide_from_service(held, page, frames, page_count);
-	guest->memory_pages += page_count;
-	guest->transfer = (struct transfer){
-		.kind = kind,
-		.page = page,
-		.at = at,
-		.page_count = (uint32_t)page_count,
-	};
-	return continue_transfer(held, guest);
+	address_space_prepare(&guest->space, input_of_guest(at), (unsigned int)page_count);
+	return begin_transfer(held, guest, frames, &(struct transfer){ kind, page, at, (uint32_t)page_count, 0 });
 }
 
 static bool is_alive(const struct guest *guest)
@@ -234,17 +237,20 @@ static enum bulkhead_error find_lent_pages(struct core_locked held, const struct
 					   struct phys page, uint64_t page_count,
 					   struct frame **frames)
 {
+	uint32_t where;
+	uint8_t slot;
+
 	if (!is_in_one_area(page.value, page_count))
 		return BULKHEAD_BAD_ADDRESS;
 	*frames = frame_run(&held.core->frames, page, page_count);
 	if (!*frames)
 		return BULKHEAD_BAD_ADDRESS;
-	for (uint64_t i = 0; i < page_count; i++) {
-		const struct frame *frame = &(*frames)[i];
-
-		if (frame->state != FRAME_LENT || frame->guest != guest_slot(guest))
+	slot = guest_slot(guest);
+	where = (*frames)->where;
+	for (const struct frame *frame = *frames; frame < *frames + page_count; frame++) {
+		if (frame->state != FRAME_LENT || frame->guest != slot)
 			return BULKHEAD_NOT_OWNED;
-		if (frame->where != (*frames)->where + i)
+		if (frame->where != where++)
 			return BULKHEAD_BAD_ADDRESS;
 	}
 	return BULKHEAD_OK;
@@ -373,14 +379,8 @@ enum bulkhead_error ownership_take_many(struct core_locked held, struct guest *g
 	if (error)
 		return error;
 
-	hide_from_service(held, page, frames, page_count);
-	guest->memory_pages += page_count;
-	guest->transfer = (struct transfer){
-		.kind = TRANSFER_TAKE,
-		.page = page,
-		.page_count = (uint32_t)page_count,
-	};
-	return continue_transfer(held, guest);
+	return begin_transfer(held, guest, frames,
+			      &(struct transfer){ TRANSFER_TAKE, page, nowhere, (uint32_t)page_count, 0 });
 }
 
 enum bulkhead_error ownership_pay(struct core_locked held, struct guest *guest, struct phys page)

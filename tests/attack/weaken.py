@@ -31,7 +31,7 @@ CHECKS = {
         "enum msr_action action = msr_rule_find(msr)->write;", "enum msr_action action = MSR_PASS;"),
     "page-owner": Check(
         "asks whose a page is before it is given away", "hypervisor/core/ownership.c",
-        "if ((*frames)[i].state != FRAME_SERVICE || (*frames)[i].pins != 0)", "if (false)"),
+        "if (frame->state != FRAME_SERVICE || frame->pins != 0)", "if (false)"),
     "empty-address": Check(
         "asks whether a guest's address is empty before it is filled", "hypervisor/core/ownership.c",
         "if (!address_space_is_empty(&guest->space, input_of_guest(at), (unsigned int)page_count))", "if (false)"),

@@ -170,7 +170,7 @@ void step_platform(void)
 		guest->transfer.kind = TRANSFER_TAKE;
 		guest->transfer.page = page;
 		guest->transfer.count = GUEST_PLATFORM_PAGES;
-		guest->transfer.calls_left = (GUEST_PLATFORM_PAGES + 15) / 16;
+		guest->transfer.calls_left = CLEAR_CALLS(GUEST_PLATFORM_PAGES);
 		set_run(page, GUEST_PLATFORM_PAGES, FRAME_NOBODY, guest, 0);
 	}
 	EXPECT(error == (--guest->transfer.calls_left ? BULKHEAD_AGAIN : BULKHEAD_OK));
@@ -204,6 +204,7 @@ void step_relay(void)
 	struct model_guest *guest = choose_guest();
 	uint64_t list = choose_page() & ~4095ull, first = choose_page() & ~4095ull;
 	enum bulkhead_error expected = BULKHEAD_OK, error;
+	uint32_t *done, end;
 
 	if (list >= FAKE_RAM_BYTES || !guest->has_platform || guest->state != BULKHEAD_GUEST_LOADING ||
 	    guest->transfer.kind || guest->relay_count == BULKHEAD_QUEUES_MAX)
@@ -219,23 +220,29 @@ void step_relay(void)
 
 		((uint64_t *)arch_page(phys_at(list)))[i] = page;
 	}
-	for (uint64_t i = 0; !expected && i < BULKHEAD_RELAY_PAGES; i++) {
+	done = &guest->pinned[guest->relay_count];
+	end = *done + PIN_PAGES < BULKHEAD_RELAY_PAGES ? *done + PIN_PAGES : BULKHEAD_RELAY_PAGES;
+	for (uint64_t i = *done; !expected && i < end; i++) {
 		if (!is_ram_run(first + i * PAGE_BYTES, 1))
 			expected = BULKHEAD_BAD_ADDRESS;
 		else if (pages[first / PAGE_BYTES + i].state != FRAME_SERVICE)
 			expected = BULKHEAD_NOT_OWNED;
 	}
+	if (!expected && end < BULKHEAD_RELAY_PAGES)
+		expected = BULKHEAD_AGAIN;
 	error = call(BULKHEAD_CALL_PLATFORM_RELAY, guest->handle, 1 << 8 | guest->relay_count, list, 0);
 	EXPECT(error == expected);
 	if (is_ram_run(list, 1))
 		set_content(list, 1, fake_peek(phys_at(list)));
-	if (error) {
+	if (error && error != BULKHEAD_AGAIN) {
 		check_run(first, BULKHEAD_RELAY_PAGES);
 		return;
 	}
-	for (uint64_t i = 0; i < BULKHEAD_RELAY_PAGES; i++)
-		pages[first / PAGE_BYTES + i].pins++;
-	guest->relays[guest->relay_count++] = (uint32_t)(first / PAGE_BYTES);
+	for (; *done < end; ++*done) {
+		guest->relay_pages[guest->relay_count][*done] = (uint32_t)(first / PAGE_BYTES + *done);
+		pages[first / PAGE_BYTES + *done].pins++;
+	}
+	guest->relay_count += error == BULKHEAD_OK;
 	check_run(first, BULKHEAD_RELAY_PAGES);
 	model_done[BULKHEAD_CALL_PLATFORM_RELAY]++;
 }
@@ -381,14 +388,19 @@ static bool is_running(const struct model_guest *guest)
 /* Which pages a dying guest has given back is the core's choice; that they came back clean is not. */
 static void collect_returned(struct model_guest *guest)
 {
-	/* Which areas are let go is the core's choice too; that all of their pages are is not. */
-	while (guest->relays_unpinned < guest->relay_count &&
-	       guest->relays_unpinned < core.guests[guest->slot].teardown.relay_next) {
-		uint32_t first = guest->relays[guest->relays_unpinned++];
+	const struct guest *core_guest = &core.guests[guest->slot];
 
-		for (uint64_t i = 0; i < BULKHEAD_RELAY_PAGES; i++)
-			pages[first + i].pins--;
-		check_run(first * PAGE_BYTES, BULKHEAD_RELAY_PAGES);
+	/* Of which area pages are let go is the core's choice too. */
+	for (uint32_t area = 0; area < BULKHEAD_QUEUES_MAX; area++) {
+		bool are_some_left = core_guest->platform && core_guest->teardown.relay_next <= area;
+		uint32_t left = are_some_left ? core_guest->platform->pinned[area] : 0;
+
+		while (guest->pinned[area] > left) {
+			uint32_t page = guest->relay_pages[area][--guest->pinned[area]];
+
+			pages[page].pins--;
+			check_page(page);
+		}
 	}
 	for (uint64_t i = 0; i < RAM_PAGES; i++) {
 		struct model_page *model = &pages[i];

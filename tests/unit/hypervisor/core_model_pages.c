@@ -70,8 +70,7 @@ void step_give(void)
 		guest->transfer.page = page;
 		guest->transfer.at = at;
 		guest->transfer.count = count;
-		guest->transfer.calls_left = kind == TRANSFER_LOAD ? LOAD_CALLS * count :
-								     (count + 15) / 16;
+		guest->transfer.calls_left = kind == TRANSFER_LOAD ? 1 + LOAD_CALLS * count : CLEAR_CALLS(count);
 		set_run(page, count, FRAME_NOBODY, guest, 0);
 		if (kind == TRANSFER_DONATE)
 			set_content(page, count, 0);

@@ -15,7 +15,10 @@
 #define OWN_LAST     ((FAKE_OWN_BASE + FAKE_OWN_BYTES) / PAGE_BYTES)
 #define SAMPLES	     12u
 #define VCPU_PAGES   (1u + FAKE_VCPU_PAGES)
-#define LOAD_CALLS   11u /* hypercalls that hash one page: 64 blocks, 6 a call */
+#define PIN_PAGES    64u /* pinned by one hypercall */
+#define LOAD_CALLS   14u /* hypercalls that hash one page: 64 blocks, 5 a call, and one for the record */
+/* Hypercalls that clear pages, 16 a call; more than that are taken by a call of their own before. */
+#define CLEAR_CALLS(pages) (((pages) + 15) / 16 + ((pages) > 16))
 
 struct model_page {
 	uint8_t state; /* enum frame_state */
@@ -44,8 +47,9 @@ struct model_guest {
 	struct model_vcpu vcpus[BULKHEAD_MAX_VCPUS];
 	uint64_t seal_calls_left;
 	bool has_platform, has_device;
-	uint32_t relay_count, relays_unpinned;
-	uint32_t relays[BULKHEAD_QUEUES_MAX]; /* first of each area's pages, which lie in a row */
+	uint32_t relay_count;
+	uint32_t pinned[BULKHEAD_QUEUES_MAX]; /* of each area's pages; all but the last one's are complete */
+	uint32_t relay_pages[BULKHEAD_QUEUES_MAX][BULKHEAD_RELAY_PAGES];
 	uint64_t records;
 };
 

@@ -62,7 +62,7 @@ static inline enum bulkhead_error add_relay(uint64_t handle, uint64_t name)
 
 	for (unsigned int i = 0; i < BULKHEAD_RELAY_PAGES; i++)
 		list[i] = AREA(i);
-	return call(BULKHEAD_CALL_PLATFORM_RELAY, handle, name, LIST, 0);
+	return call_all(BULKHEAD_CALL_PLATFORM_RELAY, handle, name, LIST, 0);
 }
 
 static inline void add_vcpu(uint64_t handle)

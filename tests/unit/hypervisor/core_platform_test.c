@@ -149,7 +149,12 @@ static void descriptions_are_checked(void **state)
 	assert_int_equal(guest_of(handle)->measurement.record_count, 11);
 }
 
-static void a_relay_pins_all_its_pages_or_none(void **state)
+static uint16_t area_pins(unsigned int number)
+{
+	return frame_of(&core.frames, phys_at(AREA(number)))->pins;
+}
+
+static void a_relay_pins_its_pages_step_by_step(void **state)
 {
 	uint64_t handle = make_platform(), *list = page_at(LIST);
 
@@ -159,20 +164,43 @@ static void a_relay_pins_all_its_pages_or_none(void **state)
 	assert_int_equal(add_relay(handle, SLOT << 8 | 1), BULKHEAD_INVALID);
 	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_RELAY, handle, SLOT << 8, PLATFORM, 0), BULKHEAD_NOT_OWNED);
 	(void)add_relay(handle, 0);
-	list[258] = PLATFORM;
+	/* A step pins all its pages or none, and those before it stay. */
+	list[63] = PLATFORM;
 	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_RELAY, handle, SLOT << 8, LIST, 0), BULKHEAD_NOT_OWNED);
-	list[258] = AREA(258) + 8;
+	list[63] = AREA(63) + 8;
 	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_RELAY, handle, SLOT << 8, LIST, 0), BULKHEAD_BAD_ADDRESS);
-	assert_int_equal(frame_of(&core.frames, phys_at(AREA(0)))->pins, 0);
-	assert_int_equal(frame_of(&core.frames, phys_at(AREA(257)))->pins, 0);
+	assert_int_equal(area_pins(0), 0);
+	assert_int_equal(area_pins(62), 0);
+	list[63] = AREA(63);
+	list[64] = PLATFORM;
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_RELAY, handle, SLOT << 8, LIST, 0), BULKHEAD_AGAIN);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_RELAY, handle, SLOT << 8, LIST, 0), BULKHEAD_NOT_OWNED);
+	assert_int_equal(area_pins(0), 1);
+	assert_int_equal(area_pins(63), 1);
+	assert_int_equal(area_pins(65), 0);
 	assert_int_equal(add_relay(handle, SLOT << 8), BULKHEAD_OK);
-	assert_int_equal(frame_of(&core.frames, phys_at(AREA(258)))->pins, 1);
+	assert_int_equal(area_pins(0), 1);
+	assert_int_equal(area_pins(258), 1);
 	assert_int_equal(add_relay(handle, SLOT << 8), BULKHEAD_OCCUPIED);
 	/* A pinned page is not given away. */
 	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, AREA(0), 0, 1), BULKHEAD_NOT_OWNED);
 	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DESTROY, handle, 0, 0, 0), BULKHEAD_OK);
-	assert_int_equal(frame_of(&core.frames, phys_at(AREA(0)))->pins, 0);
-	assert_int_equal(frame_of(&core.frames, phys_at(AREA(258)))->pins, 0);
+	for (unsigned int i = 0; i < BULKHEAD_RELAY_PAGES; i++)
+		assert_int_equal(area_pins(i), 0);
+}
+
+static void an_unfinished_relay_lets_go_with_its_guest(void **state)
+{
+	uint64_t handle = make_platform();
+
+	(void)state;
+	assert_int_equal(add_device(handle, SLOT), BULKHEAD_OK);
+	(void)add_relay(handle, 0);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_RELAY, handle, SLOT << 8, LIST, 0), BULKHEAD_AGAIN);
+	assert_int_equal(area_pins(63), 1);
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DESTROY, handle, 0, 0, 0), BULKHEAD_OK);
+	for (unsigned int i = 0; i < 64; i++)
+		assert_int_equal(area_pins(i), 0);
 }
 
 static void sixteen_areas_exist(void **state)
@@ -453,7 +481,8 @@ int main(void)
 		TEST(without_a_platform_nothing_is_there),
 		TEST(a_vcpu_reads_its_own_local_apic),
 		TEST(descriptions_are_checked),
-		TEST(a_relay_pins_all_its_pages_or_none),
+		TEST(a_relay_pins_its_pages_step_by_step),
+		TEST(an_unfinished_relay_lets_go_with_its_guest),
 		TEST(sixteen_areas_exist),
 		TEST(states_are_kept_apart),
 		TEST(a_driver_finds_its_device),

@@ -305,6 +305,20 @@ static void no_call_clears_more_than_64_kib(void **state)
 	assert_int_equal(error, BULKHEAD_OK);
 }
 
+/* Tables that a transfer will need are set aside when it begins: nobody can take them back meanwhile. */
+static void a_transfer_keeps_the_tables_it_will_need(void **state)
+{
+	uint64_t handle = make_guest();
+	unsigned int spare = address_space_spare(&guest_of(handle)->space);
+
+	(void)state;
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(0), 0, 100), BULKHEAD_AGAIN);
+	assert_int_equal(address_space_spare(&guest_of(handle)->space), spare - 3);
+	while (call(BULKHEAD_CALL_GUEST_REFUND, handle, 0, 0, 0) == BULKHEAD_OK)
+		;
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(0), 0, 100), BULKHEAD_OK);
+}
+
 static void unfinished_load_comes_back_cleared(void **state)
 {
 	uint64_t handle = make_guest();
@@ -363,6 +377,7 @@ int main(void)
 		TEST(parts_of_a_large_page_come_back_when_tables_are_paid),
 		TEST(a_page_is_nobodys_while_it_is_cleared_for_its_next_owner),
 		TEST(no_call_clears_more_than_64_kib),
+		TEST(a_transfer_keeps_the_tables_it_will_need),
 		TEST(unfinished_load_comes_back_cleared),
 		TEST(unfinished_donation_comes_back),
 		TEST(teardown_finds_pages_that_stand_alone),

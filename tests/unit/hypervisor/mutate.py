@@ -36,7 +36,7 @@ CALLS = {
     "flush": r"(?:arch_flush|flush_service|flush_guest)",
     "clear": r"(?:arch_clear_page|address_space_collect)",
     "record": r"(?:frame_set|address_space_set|count_difference|ownership_unpin|merge|split"
-              r"|hide_from_service|show_to_service)",
+              r"|hide_from_service|show_to_service|address_space_prepare|write_leaves)",
 }
 
 # Test programs; the model test comes last, being the slowest.
