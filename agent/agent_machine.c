@@ -14,20 +14,17 @@
 #include "agent_policy.h"
 #include "agent_spawn.h"
 #include "durable_file.h"
+#include "own_machine.h"
 #include "store/manifest.h"
 #include "trust/guest_config.h"
 
 #define MANIFEST_MAX_BYTES (64u << 20)
 
-/* What a personal guest is. */
-static const struct descriptor own_machine = {
-    .memory_mib = 2048, .processors = 2, .has_network = true};
-
 struct descriptor_text {
 	char text[DESCRIPTOR_TEXT_MAX];
 	size_t bytes;
 	struct descriptor read;
-	struct public_key key; /* of the role images; it signed */
+	struct public_key key; /* it signed: of the role images, or of a person's own guest */
 };
 
 static int complain(char error[AGENT_ERROR_MAX], const char *guest, int result, const char *text)
@@ -262,31 +259,33 @@ static int write_descriptor(const struct agent_running *running,
 	return result ? result : write_file(running, "descriptor.key", key, key_file);
 }
 
-/** Writes everything for a guest that the company describes. */
-static int write_described(struct agent *agent, const struct agent_running *running,
-			   const struct descriptor_text *descriptor, struct agent_machine *machine)
+/** Whose descriptor it is decides where it comes from; what is made of it does not differ. */
+static int take_descriptor(struct agent *agent, const struct agent_running *running,
+			   struct descriptor_text *descriptor, char error[AGENT_ERROR_MAX])
 {
-	char descriptor_file[AGENT_PATH_MAX], key_file[AGENT_PATH_MAX];
-	int result = write_descriptor(running, descriptor, descriptor_file, key_file);
+	int result;
 
-	return result ? result
-		      : write_config(agent, running, &descriptor->read, descriptor_file, key_file,
-				     machine);
+	if (!agent->config.personal)
+		return find_descriptor(agent, running, descriptor, error);
+	result = own_machine_read(agent, running->name, descriptor->text, &descriptor->read, &descriptor->key, error);
+	descriptor->bytes = result == 0 ? strlen(descriptor->text) : 0;
+	return result;
 }
 
 int agent_machine_write(struct agent *agent, const struct agent_running *running,
 			struct agent_machine *machine, char error[AGENT_ERROR_MAX])
 {
-	bool is_own = agent->config.personal;
-	struct descriptor_text descriptor = {.read = own_machine};
-	int result = is_own ? 0 : find_descriptor(agent, running, &descriptor, error);
+	char descriptor_file[AGENT_PATH_MAX], key_file[AGENT_PATH_MAX];
+	struct descriptor_text descriptor;
+	int result = take_descriptor(agent, running, &descriptor, error);
 
 	if (result == 0 && descriptor.read.has_network)
 		result = plan_card(agent, running, machine, error);
 	if (result != 0)
 		return result;
-	result = is_own ? write_config(agent, running, &descriptor.read, NULL, NULL, machine)
-			: write_described(agent, running, &descriptor, machine);
+	result = write_descriptor(running, &descriptor, descriptor_file, key_file);
+	if (result == 0)
+		result = write_config(agent, running, &descriptor.read, descriptor_file, key_file, machine);
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX,
 			 "%s: its monitor's configuration cannot be written (%s, \"machine\": %.100s)",

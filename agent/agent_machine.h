@@ -1,8 +1,7 @@
 /**
- * A guest as this PC's own monitor runs it: protected, and made as the descriptor says that its
- * release's signed manifest carries. A personal guest, which no company describes, is one machine for
- * all: its owner's PC holds it against nothing. Used where the configuration names "machine"; any
- * other monitor gets sockets and files only.
+ * A guest as this PC's own monitor runs it: protected, and made as its descriptor says, which the release's
+ * signed manifest carries or, of a person's own guest, the person's own vault signed (own_machine.h). Used
+ * where the configuration names "machine"; any other monitor gets sockets and files only.
  */
 #ifndef AGENT_MACHINE_H
 #define AGENT_MACHINE_H
@@ -19,10 +18,9 @@ struct agent_machine {
 };
 
 /**
- * Checks the manifest of the release that starts (not of a personal guest, which has none) and writes
- * descriptor, key and configuration.
- * Returns 0, or negative errno with one line in `error`: -ENOENT (the release has no descriptor),
- * -EKEYREJECTED (its signatures are not the company's).
+ * Checks the descriptor of the guest that starts and writes it, the key that signed it, and the configuration.
+ * Returns 0, or negative errno with one line in `error`: -ENOENT (there is no descriptor), -EKEYREJECTED (its
+ * signature, or its release's, is not of the company's keys or the vault's).
  */
 int agent_machine_write(struct agent *agent, const struct agent_running *running,
 			struct agent_machine *machine, char error[AGENT_ERROR_MAX]);

@@ -21,6 +21,7 @@
 #include "agent_log.h"
 #include "agent_keys.h"
 #include "durable_file.h"
+#include "own_machine.h"
 #include "phrase.h"
 #include "portable.h"
 #include "served.h"
@@ -28,7 +29,7 @@
 
 #define COPY_BYTES (1u << 20)
 
-/* A personal guest's keys; each is GUEST/NAME in the vault. */
+/* A personal guest's keys that go where its disks go; each is GUEST/NAME in the vault. */
 static const char *const key_names[] = {"system", "user", "identity"};
 #define KEY_COUNT (sizeof(key_names) / sizeof(key_names[0]))
 
@@ -95,12 +96,19 @@ int personal_must_not_exist(struct personal *personal)
 	return durable_file_make_directory(personal->aside, 0700);
 }
 
-/** What lies aside becomes the guest. */
-static int take_place(struct personal *personal)
+/** What lies aside becomes the guest, the machine that `settings` say. */
+static int take_place(struct personal *personal, const json_t *settings)
 {
 	struct agent_guest_row row = {.assigned = true};
-	int result;
+	struct descriptor machine = own_machine_usual;
+	int result = own_machine_settle(personal, settings, &machine);
 
+	if (result == 0)
+		result = seal_key(personal, OWN_MACHINE_KEY, NULL);
+	if (result == 0)
+		result = own_machine_describe(personal, personal->aside, machine);
+	if (result != 0)
+		return result;
 	personal_remove_directory(personal->directory);
 	if (rename(personal->aside, personal->directory) != 0 ||
 	    durable_file_sync_directory(personal->directory) != 0)
@@ -138,6 +146,8 @@ static int copy_sparse(int from, off_t size, struct guestdisk *to)
 		off_t data = lseek(from, at, SEEK_DATA);
 		ssize_t got;
 
+		if (data < 0 && errno == EINVAL) /* a block device: all of it is data */
+			data = at;
 		if (data < 0) {
 			result = errno == ENXIO ? 0 : -errno;
 			break;
@@ -169,17 +179,16 @@ static int fill_system(struct personal *personal, const unsigned char key[32])
 	    .state = personal->aside, .key = key, .layer = "system", .stop_fd = -1};
 	struct problem problem = {.line = ""};
 	struct served *served;
-	struct stat status;
-	int result = fstat(personal->file, &status) != 0 ? -errno : 0, closed;
+	off_t size = lseek(personal->file, 0, SEEK_END);
+	int result, closed;
 
-	if (result == 0 && (!S_ISREG(status.st_mode) || status.st_size == 0))
-		return personal_complain(personal, -EINVAL, "the disk to start from is no file with content");
-	options.layer_bytes = (uint64_t)status.st_size;
-	if (result == 0)
-		result = served_open(&options, &served, &problem);
+	if (size <= 0)
+		return personal_complain(personal, -EINVAL, "the disk to start from is no disk and no file with content");
+	options.layer_bytes = (uint64_t)size;
+	result = served_open(&options, &served, &problem);
 	if (result != 0)
 		return personal_complain(personal, result, problem.line[0] ? problem.line : strerror(-result));
-	result = copy_sparse(personal->file, status.st_size, served_disk(served));
+	result = copy_sparse(personal->file, size, served_disk(served));
 	closed = served_close(served, &problem);
 	result = result ? result : closed;
 	return result == 0 ? 0 : personal_complain(personal, result, strerror(-result));
@@ -201,7 +210,7 @@ static int create(struct personal *personal, json_t **answer)
 		result = fill_system(personal, key);
 	sodium_memzero(key, sizeof(key));
 	if (result == 0)
-		result = take_place(personal);
+		result = take_place(personal, personal->settings);
 	if (result != 0) {
 		agent_database_key_delete(personal->agent->database, personal->guest);
 		personal_remove_directory(personal->aside);
@@ -223,8 +232,7 @@ static int must_be_stopped(struct personal *personal)
 	return runs ? personal_complain(personal, -EBUSY, "it runs; stop it first") : 0;
 }
 
-/** The guest's keys in plain, for the encrypted file only. */
-int personal_gather_keys(struct personal *personal, json_t *keys)
+static int gather_keys(struct personal *personal, json_t *keys)
 {
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		unsigned char key[32];
@@ -236,6 +244,23 @@ int personal_gather_keys(struct personal *personal, json_t *keys)
 		sodium_memzero(key, sizeof(key));
 	}
 	return 0;
+}
+
+int personal_describe(struct personal *personal, json_t **description)
+{
+	char text[DESCRIPTOR_TEXT_MAX];
+	struct descriptor machine;
+	struct public_key key;
+	json_t *keys = json_object();
+	int result = gather_keys(personal, keys);
+
+	*description = json_pack("{s:s, s:o}", "guest", personal->guest, "keys", keys);
+	if (result == 0 && personal->agent->config.machine[0]) {
+		result = own_machine_read(personal->agent, personal->guest, text, &machine, &key, personal->error);
+		if (result == 0)
+			json_object_set_new(*description, "machine", own_machine_settings(&machine));
+	}
+	return result;
 }
 
 static int part_path(const char *directory, size_t part, char path[AGENT_PATH_MAX])
@@ -269,14 +294,13 @@ static int export_guest(struct personal *personal, json_t **answer)
 {
 	struct portable_file files[PORTABLE_FILES_MAX];
 	char made[PHRASE_TEXT_BYTES];
-	json_t *keys = json_object(),
-	       *description = json_pack("{s:s, s:o}", "guest", personal->guest, "keys", keys);
+	json_t *description = NULL;
 	size_t count = 0;
 	int result = personal->file >= 0 ? must_be_stopped(personal)
 					 : personal_complain(personal, -EINVAL, "say where to write it");
 
 	if (result == 0)
-		result = personal_gather_keys(personal, keys);
+		result = personal_describe(personal, &description);
 	if (result == 0)
 		result = open_files(personal, files, &count);
 	if (result == 0) {
@@ -342,7 +366,7 @@ int personal_settle(struct personal *personal, int result, json_t *description)
 	if (result == 0)
 		result = import_keys(personal, description);
 	if (result == 0)
-		result = take_place(personal);
+		result = take_place(personal, json_object_get(description, "machine"));
 	if (result != 0)
 		personal_remove_directory(personal->aside);
 	json_decref(description);
@@ -372,6 +396,29 @@ static int import_guest(struct personal *personal, json_t **answer)
 	return personal_settle(personal, result, description);
 }
 
+/** Says anew what a guest is: what its owner wants otherwise, and what this PC's Bulkhead measures. */
+static int describe(struct personal *personal, json_t **answer)
+{
+	char text[DESCRIPTOR_TEXT_MAX];
+	struct descriptor machine;
+	struct public_key key;
+	int result = must_be_stopped(personal);
+
+	if (result != 0)
+		return result;
+	if (own_machine_read(personal->agent, personal->guest, text, &machine, &key, personal->error) != 0)
+		machine = own_machine_usual;
+	personal->error[0] = '\0';
+	result = own_machine_settle(personal, personal->settings, &machine);
+	if (result == 0)
+		result = seal_key(personal, OWN_MACHINE_KEY, NULL);
+	if (result == 0)
+		result = own_machine_describe(personal, personal->directory, machine);
+	if (result == 0)
+		*answer = own_machine_settings(&machine);
+	return result;
+}
+
 static int remove_guest(struct personal *personal, json_t **answer)
 {
 	int result = must_be_stopped(personal);
@@ -388,6 +435,7 @@ static const struct {
 	const char *name;
 	int (*serve)(struct personal *personal, json_t **answer);
 } actions[] = {{"create", create},
+	       {"describe", describe},
 	       {"export", export_guest},
 	       {"import", import_guest},
 	       {"backup", personal_back_up},
@@ -402,6 +450,7 @@ int agent_personal_serve(struct agent *agent, const json_t *body, int file, json
 				    .guest = json_string_value(json_object_get(body, "guest")),
 				    .phrase = json_string_value(json_object_get(body, "phrase")),
 				    .folder = json_string_value(json_object_get(body, "folder")),
+				    .settings = json_object_get(body, "machine"),
 				    .file = file,
 				    .error = error};
 	char name[2 * AGENT_NAME_MAX];

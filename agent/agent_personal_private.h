@@ -10,6 +10,7 @@ struct personal {
 	const char *guest;
 	const char *phrase; /* NULL: none was given */
 	const char *folder; /* of the owner's backups; NULL: none was named */
+	const json_t *settings; /* of the machine (own_machine.h); NULL: as it is, or as usual */
 	int file;
 	char directory[AGENT_PATH_MAX]; /* where it lies */
 	char aside[AGENT_PATH_MAX];	/* where it is put together */
@@ -28,8 +29,11 @@ void personal_remove_directory(const char *path);
 /** One of the guest's keys ("system", "user", "identity"), out of the vault. */
 int personal_take_key(struct personal *personal, const char *name, unsigned char key[32]);
 
-/** All of them into an object, in plain, for what is encrypted only. */
-int personal_gather_keys(struct personal *personal, json_t *keys);
+/**
+ * What goes with the guest's disks wherever they go: its keys, in plain, so for what is encrypted only, and what machine it
+ * is. `*description` is the caller's, also after an error.
+ */
+int personal_describe(struct personal *personal, json_t **description);
 
 /**
  * Ends a guest's coming from elsewhere: its keys go into the vault and what lies aside becomes the guest, or none of it stays.

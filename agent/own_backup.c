@@ -101,13 +101,12 @@ static int write_newest(struct personal *personal, const struct newest *newest)
 static int write_keys(struct personal *personal, json_t **answer)
 {
 	char path[AGENT_PATH_MAX], part[AGENT_PATH_MAX + 8], phrase[PHRASE_TEXT_BYTES];
-	json_t *keys = json_object(),
-	       *description = json_pack("{s:s, s:o}", "guest", personal->guest, "keys", keys);
+	json_t *description = NULL;
 	int result = path_of(personal, "keys", path), file = -1;
 
 	snprintf(part, sizeof(part), "%s.part", path);
 	if (result == 0)
-		result = personal_gather_keys(personal, keys);
+		result = personal_describe(personal, &description);
 	if (result == 0) {
 		phrase_generate(phrase);
 		file = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -187,15 +187,61 @@ static json_t *personal(const struct cli_context *context, const char *action)
 	return request;
 }
 
+/** What --memory, --processors, --network and --no-network say of a guest of one's own; NULL after saying what is wrong. */
+static json_t *machine_settings(const struct cli_context *context)
+{
+	json_t *settings = json_object();
+	uint64_t memory = 0, processors = 0;
+
+	if (cli_number(context, "memory", 64ull << 20, 64ull << 30, &memory) != CLI_OK ||
+	    cli_number(context, "processors", 1, 16, &processors) != CLI_OK) {
+		json_decref(settings);
+		return NULL;
+	}
+	if (memory)
+		json_object_set_new(settings, "memory_mib", json_integer((json_int_t)(memory >> 20)));
+	if (processors)
+		json_object_set_new(settings, "processors", json_integer((json_int_t)processors));
+	if (cli_switch(context, "network") || cli_switch(context, "no-network"))
+		json_object_set_new(settings, "network", json_boolean(!cli_switch(context, "no-network")));
+	return settings;
+}
+
 static int run_create(const struct cli_context *context)
 {
-	int file = open(cli_value(context, "disk"), O_RDONLY | O_CLOEXEC), status;
-	json_t *result;
+	json_t *settings = machine_settings(context), *request, *result;
+	int file, status;
 
-	if (file < 0)
+	if (!settings)
+		return CLI_USAGE;
+	request = personal(context, "create");
+	json_object_set_new(request, "machine", settings);
+	file = open(cli_value(context, "disk"), O_RDONLY | O_CLOEXEC);
+	if (file < 0) {
+		json_decref(request);
 		return cli_fail(context, "%s: %s", cli_value(context, "disk"), strerror(errno));
-	status = call(context, personal(context, "create"), file, &result);
+	}
+	status = call(context, request, file, &result);
 	close(file);
+	json_decref(result);
+	return status;
+}
+
+static int run_describe(const struct cli_context *context)
+{
+	json_t *settings = machine_settings(context), *request, *result;
+	int status;
+
+	if (!settings)
+		return CLI_USAGE;
+	request = personal(context, "describe");
+	json_object_set_new(request, "machine", settings);
+	status = call(context, request, -1, &result);
+	if (status == CLI_OK)
+		printf("%s: %d MiB, %d processors, %s network card, from the next start on.\n", cli_argument(context, 0),
+		       (int)json_integer_value(json_object_get(result, "memory_mib")),
+		       (int)json_integer_value(json_object_get(result, "processors")),
+		       json_is_true(json_object_get(result, "network")) ? "a" : "no");
 	json_decref(result);
 	return status;
 }
@@ -381,8 +427,16 @@ static const struct cli_option enrol_options[] = {
 static const struct cli_option stop_options[] = {
     {"now", NULL, "end it at once, as if its power were cut", 0, false}, AGENT_LINK_OPTIONS, {0}};
 
+#define MACHINE_OPTIONS                                                                        \
+	{"memory", "SIZE", "its memory, an even number of MiB (at first 2G)", 0, false},       \
+	    {"processors", "N", "1 to 16 (at first 2)", 0, false},                             \
+	    {"network", NULL, "it has a network card (at first it has)", 0, false},            \
+	    {"no-network", NULL, "it has none", 0, false}
+
 static const struct cli_option create_options[] = {
-    {"disk", "FILE", "the raw disk to start from", 0, true}, AGENT_LINK_OPTIONS, {0}};
+    {"disk", "FILE", "the raw disk to start from: a file, or a disk of this PC", 0, true}, MACHINE_OPTIONS, AGENT_LINK_OPTIONS, {0}};
+
+static const struct cli_option describe_options[] = {MACHINE_OPTIONS, AGENT_LINK_OPTIONS, {0}};
 
 static const struct cli_option remove_options[] = {
     {"yes", NULL, "yes, remove it with all that is in it", 0, false}, AGENT_LINK_OPTIONS, {0}};
@@ -421,6 +475,10 @@ const struct cli_command guest_commands[] = {
     {"guest create", "GUEST", "make a guest of your own from a disk", NULL,
      "bulkhead guest create personal --personal --disk old-pc.raw", create_options, 1, 1,
      run_create},
+    {"guest describe", "GUEST", "say anew what machine a guest of your own is",
+     "Changes what you name. Also needed once after an update of Bulkhead that measures guests otherwise: such a guest does "
+     "not start, and its monitor says that it is not the one its descriptor names.",
+     "bulkhead guest describe personal --personal --memory 4G", describe_options, 1, 1, run_describe},
     {"guest export", "GUEST FILE", "write a guest of your own into one encrypted file",
      "The file holds its disks and keys and opens with the nine words that are printed.", NULL,
      link_options, 2, 2, run_export},

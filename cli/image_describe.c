@@ -1,106 +1,20 @@
 /*
- * `bulkhead image describe`: signs what a protected guest must measure as. The monitor itself measures, from the very
- * configuration that an agent writes for a start (trust/guest_config.h), so the command knows nothing of measuring.
+ * `bulkhead image describe`: signs what a protected guest must measure as. The monitor itself measures (agent/measure.h),
+ * so the command knows nothing of measuring.
  */
 #include "image_publish.h"
+#include "measure.h"
 #include "officer.h"
 #include "settings.h"
 
 #include "trust/guest_config.h"
 
 #include <errno.h>
-#include <sodium.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define MIB		1048576u
-#define MEASURED_DIGITS (2u * DESCRIPTOR_MEASUREMENT_BYTES)
-
-extern char **environ;
-
-/** Starts the monitor with its output in a pipe. Returns the pipe's end to read, or a negative errno. */
-static int start_monitor(const char *monitor, const char *config_file, pid_t *process)
-{
-	char *const words[] = {(char *)monitor, (char *)"--measure", (char *)config_file, NULL};
-	posix_spawn_file_actions_t actions;
-	int ends[2], error;
-
-	if (pipe(ends))
-		return -errno;
-	error = posix_spawn_file_actions_init(&actions);
-	if (!error) {
-		error = posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-		if (!error)
-			error = posix_spawn_file_actions_addclose(&actions, ends[0]);
-		if (!error)
-			error = posix_spawn(process, monitor, &actions, NULL, words, environ);
-		posix_spawn_file_actions_destroy(&actions);
-	}
-	close(ends[1]);
-	if (!error)
-		return ends[0];
-	close(ends[0]);
-	return -error;
-}
-
-/** Has the monitor measure what a configuration file makes. What it has to say against it, it says itself. */
-static int run_monitor(const struct cli_context *context, const char *monitor, const char *config_file,
-		       uint8_t measurement[DESCRIPTOR_MEASUREMENT_BYTES])
-{
-	char text[MEASURED_DIGITS + 2];
-	pid_t process;
-	size_t count = 0, size;
-	ssize_t got;
-	int status, output = start_monitor(monitor, config_file, &process);
-
-	if (output < 0)
-		return cli_fail(context, "%s: %s; --monitor names the program", monitor, strerror(-output));
-	while (count < sizeof(text) && (got = read(output, text + count, sizeof(text) - count)) > 0)
-		count += (size_t)got;
-	close(output);
-	if (waitpid(process, &status, 0) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return cli_fail(context, "%s did not measure this guest", monitor);
-	if (count != MEASURED_DIGITS + 1 ||
-	    sodium_hex2bin(measurement, DESCRIPTOR_MEASUREMENT_BYTES, text, MEASURED_DIGITS, NULL, &size, NULL) != 0 ||
-	    size != DESCRIPTOR_MEASUREMENT_BYTES)
-		return cli_fail(context, "%s answered something that is no measurement", monitor);
-	return CLI_OK;
-}
-
-/** Measures the machine that an agent would make: sockets are names only here. */
-static int measure(const struct cli_context *context, const char *platform, struct descriptor *descriptor)
-{
-	const struct guest_config config = {.name = "guest",
-					    .platform = platform,
-					    .system = "/system",
-					    .user = "/user",
-					    .config = "/config",
-					    .network = "/network",
-					    .mac = "02:00:00:00:00:01"};
-	const char *monitor = cli_value(context, "monitor");
-	char file[] = "/tmp/bulkhead-describe.XXXXXX", *text;
-	int status = guest_config_write(&config, descriptor, &text), fd;
-
-	if (status)
-		return cli_fail(context, "%s: %s", cli_value(context, "machine"),
-				status == -EINVAL ? "may say firmware, or kernel, initrd and command-line, and nothing else"
-						  : strerror(-status));
-	fd = mkstemp(file);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		status = cli_fail(context, "%s: %s", file, strerror(errno));
-	else
-		status = run_monitor(context, monitor ? monitor : MONITOR_PROGRAM, file, descriptor->measurement);
-	if (fd >= 0) {
-		close(fd);
-		unlink(file);
-	}
-	free(text);
-	return status;
-}
+#define MIB 1048576u
 
 static int sign(const struct cli_context *context, const struct descriptor *descriptor)
 {
@@ -131,8 +45,8 @@ static int run(const struct cli_context *context)
 {
 	struct descriptor descriptor = {.has_network = cli_switch(context, "network")};
 	uint64_t memory = 2ull << 30, processors = 2;
-	const char *machine = cli_value(context, "machine");
-	char *platform;
+	const char *machine = cli_value(context, "machine"), *monitor = cli_value(context, "monitor");
+	char *platform, error[MEASURE_ERROR_MAX];
 	size_t size;
 	int status = cli_number(context, "memory", (uint64_t)DESCRIPTOR_MEMORY_MIB_LEAST * MIB,
 				(uint64_t)DESCRIPTOR_MEMORY_MIB_MOST * MIB, &memory);
@@ -148,9 +62,9 @@ static int run(const struct cli_context *context)
 		return cli_fail(context, "%s: %s", machine, strerror(-status));
 	descriptor.memory_mib = (uint32_t)(memory / MIB);
 	descriptor.processors = (uint32_t)processors;
-	status = measure(context, platform, &descriptor);
+	status = measure_guest(monitor ? monitor : MONITOR_PROGRAM, platform, &descriptor, error);
 	free(platform);
-	return status ? status : sign(context, &descriptor);
+	return status ? cli_fail(context, "%s", error) : sign(context, &descriptor);
 }
 
 static const struct cli_option options[] = {

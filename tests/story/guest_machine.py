@@ -19,6 +19,14 @@ BLK = [program("bulkhead-blk"), "--socket=%{socket}", "--control=%{control}", "-
 MEASURE = ["sh", "-c", "trap 'exit 0' TERM; \"$0\" --measure \"$1\" >\"$2/measured.new\" 2>&1; mv \"$2/measured.new\" \"$2/measured\"; "
            "while :; do sleep 0.1; done", MONITOR, "%{machine}", "%{directory}"]
 
+# The same as one program, which a personal agent also asks to measure for its owner.
+OWN = """#!/bin/sh
+[ "$1" = --measure ] && exec {monitor} "$@"
+trap 'exit 0' TERM
+{monitor} --measure "$1" >"${{1%/*}}/measured.new" 2>&1; mv "${{1%/*}}/measured.new" "${{1%/*}}/measured"
+while :; do sleep 0.1; done
+"""
+
 
 # Stands where the monitor listens for requests, and says which came first: a request, or a signal.
 LISTEN = """import json, re, signal, socket, sys
@@ -71,8 +79,8 @@ def fields(path):
         return dict(line.split(" ", 1) for line in file.read().splitlines())
 
 
-def measured(pc):
-    path = os.path.join(pc.run_directory, "agent.guests/work/measured")
+def measured(pc, guest="work"):
+    path = os.path.join(pc.run_directory, "agent.guests", guest, "measured")
     wait_for("the measurement", lambda: os.path.exists(path))
     with open(path, encoding="ascii") as file:
         text = file.read().strip()
@@ -96,8 +104,8 @@ def set_up(directory, keep, *releases, monitor=MEASURE):
     return company, pc, made[1:]
 
 
-def refused(pc, text):
-    status, said = pc.command("guest", "start", "work", ok=False)
+def refused(pc, text, guest="work"):
+    status, said = pc.command("guest", "start", guest, ok=False)
     assert status == 1 and text in said, (status, said)
 
 
@@ -182,7 +190,48 @@ def a_card_without_a_network_on_this_pc_starts_nothing(directory, keep):
     refused(pc, "no network for it")
 
 
+def an_own_guest_is_the_machine_that_its_owners_vault_signed(directory, keep):
+    """No company has a hand in it: the PC measures, the vault's key signs, and a descriptor by anybody else starts nothing."""
+    program_file, raw = os.path.join(directory, "own-monitor"), os.path.join(directory, "disk.raw")
+    with open(program_file, "w", encoding="ascii") as file:
+        file.write(OWN.format(monitor=MONITOR))
+    os.chmod(program_file, 0o755)
+    with open(raw, "wb") as file:
+        file.write(os.urandom(1 << 20))
+    pc = PC(directory, "own", personal=True, extra={"machine": platform(directory), "monitor": [program_file, "%{machine}"],
+                                                    "disk": BLK})
+    keep(pc)
+    pc.command("guest", "create", "mine", "--disk", raw, "--memory", "128M", "--processors", "1", "--no-network")
+    path = os.path.join(pc.data, "guests/mine/descriptor")
+    made = fields(path)
+    assert (made["memory"], made["processors"], made["network"]) == ("128", "1", "no"), made
+    pc.start("mine")
+    assert measured(pc, "mine") == made["measurement"], made
+    pc.end("mine")
+    # Whoever can write the disk takes the descriptor of another guest of the same owner, well signed; or makes one up.
+    pc.command("guest", "create", "other", "--disk", raw, "--memory", "256M", "--no-network")
+    own = open(path, "rb").read()
+    shutil.copyfile(os.path.join(pc.data, "guests/other/descriptor"), path)
+    refused(pc, "is not the one that this PC's vault signed", "mine")
+    with open(path, "wb") as file:
+        file.write(own.replace(b"memory 128", b"memory 130"))
+    refused(pc, "is not the one that this PC's vault signed", "mine")
+    os.unlink(path)
+    refused(pc, "it has no descriptor", "mine")
+    # Its owner says it anew; what is not named stays usual. And what was signed before starts nothing any more.
+    pc.command("guest", "describe", "mine", "--memory", "192M", "--no-network")
+    made = fields(path)
+    assert (made["memory"], made["processors"]) == ("192", "2"), made
+    pc.start("mine")
+    assert measured(pc, "mine") == made["measurement"], made
+    pc.end("mine")
+    with open(path, "wb") as file:
+        file.write(own)
+    refused(pc, "is not the one that this PC's vault signed", "mine")
+
+
 if __name__ == "__main__":
     tell([the_pc_makes_the_machine_that_was_described, a_release_without_a_descriptor_does_not_start,
           a_descriptor_by_another_key_starts_nothing, another_releases_manifest_starts_nothing,
-          a_guest_that_is_to_end_feels_its_power_button, a_card_without_a_network_on_this_pc_starts_nothing])
+          a_guest_that_is_to_end_feels_its_power_button, a_card_without_a_network_on_this_pc_starts_nothing,
+          an_own_guest_is_the_machine_that_its_owners_vault_signed])

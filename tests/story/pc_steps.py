@@ -13,6 +13,8 @@ from fleet_steps import Fleet, guarded
 
 LOG_IN = "user"     # the image's person, image/guest/customize
 LINE_KIB = 1024     # a second: a line slow enough for the guest to be faster than its image
+MEMORY_MIB = 4608   # of the PC: two machines and the service domain
+DISK_MIB = 12288
 TO_OVERVIEW = "\x1b[24~"
 LEAVE = "q"
 
@@ -28,7 +30,7 @@ def install(say):
     company = Fleet.company
     company.admin("user", "add", "bob")
     token = company.token("bob", f"https://{installed_pc.SERVER}")
-    Shown.pc = installed_pc.InstalledPc(company.directory, "pc", company.port, memory_mib=3072)
+    Shown.pc = installed_pc.InstalledPc(company.directory, "pc", company.port, memory_mib=MEMORY_MIB, disk_mib=DISK_MIB)
     medium = installed_pc.make_image(company.directory, 1, answers=[
         *installed_pc.SMALL, "unattended=yes", f"token={token}", "name=pc", "after=poweroff"])
     say(f"the medium: {os.path.getsize(medium) >> 20} MiB, unattended")
