@@ -56,7 +56,7 @@ def commands(company, pc):
         ("device set", lambda n: ["device", "set", "pc-1", "--ring", ("test", "deployed")[n % 2]], company.admin),
         ("device lock", lambda n: ["device", "lock", "pc-1"], company.admin),
         ("device unlock", lambda n: ["device", "unlock", "pc-1"], company.admin),
-        ("device revert", lambda n: ["device", "revert", "pc-1", "work", "--version", "1"], company.admin),
+        ("device revert", lambda n: ["device", "revert", "pc-1", "work", "--release", "1"], company.admin),
         ("device update", lambda n: ["device", "update", "pc-1", "work"], company.admin),
         ("device wipe", lambda n: ["device", "wipe", "pc-1", "--hold", *officers], company.admin),
         ("backup run, on the PC", lambda n: ["backup", "run", "work"], pc.command),
