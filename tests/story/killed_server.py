@@ -10,6 +10,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from company import BUILD, PATIENCE, PC, Company, Failure, tell, wait_for
 
@@ -101,17 +103,31 @@ def one_line(text, directory):
     return re.sub(r" after \d+ ms", "", text)
 
 
+def ask_dying(dying, ask, words):
+    """Asks; returns what came of it and whether the server died. A PC goes on by itself once the server is back, so the
+    server comes back at once where a PC asks; an administrator's command ends."""
+    with ThreadPoolExecutor() as other:
+        asking = other.submit(ask, *words, ok=False)
+        while ask != dying.company.admin and not asking.done():
+            if dying.company.server.process.poll() is not None:
+                dying.has_died(True)
+                dying.start(0)
+                return *asking.result(), True
+            time.sleep(0.05)
+        status, text = asking.result()
+    try:
+        return status, text, dying.has_died(status)
+    except Failure as failure:
+        raise Failure(f"{failure}: {text}") from failure
+
+
 def play(dying, directory, name, words_of, ask):
-    said, again, number = set(), set(), 0
-    while True:
+    said, again, number, died = set(), set(), 0, True
+    while died:
         number += 1
         words = words_of(number)
         dying.start(number)
-        status, text = ask(*words, ok=False)
-        try:
-            died = dying.has_died(status)
-        except Failure as failure:
-            raise Failure(f"{' '.join(words)}: {failure}: {text}") from failure
+        status, text, died = ask_dying(dying, ask, words)
         dying.start(0)
         if status:
             line = one_line(text, directory)
@@ -123,8 +139,6 @@ def play(dying, directory, name, words_of, ask):
                 raise Failure(f"{name}, asked again after step {number}: {text}")
             again.add(one_line(text, directory) if status else "done")
         dying.company.admin("audit", "verify")
-        if not died:
-            break
     ROWS.append((name, number - 1, sorted(said), sorted(again)))
     print(f"# {name}: killed at {number - 1} steps; said: {'; '.join(sorted(said)) or 'nothing, it was done'}; "
           f"asked again: {'; '.join(sorted(again)) or '-'}", flush=True)
