@@ -100,7 +100,7 @@ def one_line(text, directory):
     lines = [line for line in text.strip().splitlines() if line.strip() and not line.startswith("Backing up")]
     text = lines[0] if len(lines) == 1 else "\n".join(lines)
     text = re.sub(r"localhost[: ](port )?\d+", "localhost:PORT", text.replace(directory, "..."))
-    return re.sub(r" after \d+ ms", "", text)
+    return re.sub(r"([a-z])\d+\b", r"\1N", re.sub(r" after \d+ ms", "", text))
 
 
 def ask_dying(dying, ask, words):
