@@ -30,14 +30,14 @@ def build(*targets):
     return folder
 
 
-def run_case(side, case, files):
-    """Boots one side and runs one case, a file of the building machine. `files`: more of them, {path inside: file}.
-    Returns the values that the case reported, {key: text}."""
+def run_case(side, case, files, modules=()):
+    """Boots one side and runs one case, a file of the building machine. `files`: more of them, {path inside: file};
+    `modules` of its Linux. Returns the values that the case reported, {key: text}."""
     name = os.path.basename(os.path.dirname(case))
     print(f"running: {side}", file=sys.stderr, flush=True)
     folder = os.path.join(WORK, side)
     os.makedirs(folder, exist_ok=True)
-    initrd = quick.initrd(os.path.join(folder, "initrd"), modules=("kvm_amd",),
+    initrd = quick.initrd(os.path.join(folder, "initrd"), modules=("kvm_amd", *modules),
                           extra=dict(files, **{f"cases/{name}": case}))
     boot = quick.boot(HOW[side], folder, [name], initrd_path=initrd, more="loglevel=2")
     with machine.Pc(f"{side}-pc", boot, cpus=1, icount=machine.ICOUNT, network=False, scratch_mib=0) as pc:

@@ -36,7 +36,8 @@ json_t *status_describe(const struct bulkhead_status *status);
 
 /**
  * The counters of all processors as JSON: {exits: {reason: [per processor]}, calls: [{call, count, worst_cycles}],
- * flushes: [...], world_switches: [...]}. @stats has @count entries. Returns a new object.
+ * flushes: [...], world_switches: [...], guest_flushes: [...], relayed_bytes: [...]}. @stats has @count entries. Returns a
+ * new object.
  */
 json_t *stats_describe(const struct bulkhead_stats *stats, uint32_t count);
 

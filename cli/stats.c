@@ -78,6 +78,7 @@ static json_t *describe_calls(const struct bulkhead_stats *stats, uint32_t count
 json_t *stats_describe(const struct bulkhead_stats *stats, uint32_t count)
 {
 	json_t *exits = json_object(), *flushes = json_array(), *switches = json_array();
+	json_t *guest_flushes = json_array(), *relayed = json_array();
 
 	for (size_t reason = 0; reason < BULKHEAD_EXIT_COUNT; reason++) {
 		json_t *row = json_array();
@@ -89,9 +90,12 @@ json_t *stats_describe(const struct bulkhead_stats *stats, uint32_t count)
 	for (uint32_t cpu = 0; cpu < count; cpu++) {
 		json_array_append_new(flushes, json_integer((json_int_t)stats[cpu].flushes));
 		json_array_append_new(switches, json_integer((json_int_t)stats[cpu].world_switches));
+		json_array_append_new(guest_flushes, json_integer((json_int_t)stats[cpu].guest_flushes));
+		json_array_append_new(relayed, json_integer((json_int_t)stats[cpu].relayed_bytes));
 	}
-	return json_pack("{s:I, s:o, s:o, s:o, s:o}", "processors", (json_int_t)count, "exits", exits, "calls",
-			 describe_calls(stats, count), "flushes", flushes, "world_switches", switches);
+	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "processors", (json_int_t)count, "exits", exits, "calls",
+			 describe_calls(stats, count), "flushes", flushes, "world_switches", switches, "guest_flushes",
+			 guest_flushes, "relayed_bytes", relayed);
 }
 
 void stats_subtract(struct bulkhead_stats *later, const struct bulkhead_stats *earlier, uint32_t count)
@@ -99,6 +103,8 @@ void stats_subtract(struct bulkhead_stats *later, const struct bulkhead_stats *e
 	for (uint32_t cpu = 0; cpu < count; cpu++) {
 		later[cpu].flushes -= earlier[cpu].flushes;
 		later[cpu].world_switches -= earlier[cpu].world_switches;
+		later[cpu].guest_flushes -= earlier[cpu].guest_flushes;
+		later[cpu].relayed_bytes -= earlier[cpu].relayed_bytes;
 		for (size_t i = 0; i < sizeof(later->exits) / sizeof(later->exits[0]); i++)
 			later[cpu].exits[i] -= earlier[cpu].exits[i];
 		for (size_t i = 0; i < BULKHEAD_CALL_COUNT; i++)

@@ -93,6 +93,7 @@ struct guest {
 	unsigned int device_count;
 
 	struct task_struct *worker;
+	struct vcpu *drainer; /* sleeps, and drains before the worker would; NULL: none */
 	DECLARE_BITMAP(calls, BULKHEAD_DEVICES_MAX * BULKHEAD_QUEUES_MAX);
 };
 
@@ -194,7 +195,8 @@ int kvm_platform_create(struct guest *guest);
 void kvm_platform_effects(struct guest *guest, u64 effects, struct guest_queue *queue);
 void kvm_platform_doorbells(struct guest *guest, u64 doorbells);
 
-/* kvm_relay.c: relay areas, event fds, and the thread that drains completions. */
+/* kvm_relay.c: relay areas, event fds, and who drains completions. */
+
 /** Pins a queue's relay area, gives it to the hypervisor and listens to the backend. With guest->lock held. */
 int kvm_relay_create(struct guest *guest, struct guest_queue *queue, const struct bulkhead_kvm_relay *relay);
 
@@ -202,5 +204,15 @@ int kvm_relay_create(struct guest *guest, struct guest_queue *queue, const struc
 void kvm_relay_stop(struct guest *guest);
 void kvm_relay_free(struct guest *guest);
 void kvm_relay_signal(struct eventfd_ctx *event);
+
+/**
+ * A vCPU's thread offers to drain completions while it sleeps, which saves waking another thread for what wakes the vCPU
+ * anyway. It looks at kvm_relay_has_calls() as long as it does, and withdraws afterwards.
+ */
+void kvm_relay_offer(struct vcpu *vcpu);
+bool kvm_relay_has_calls(const struct vcpu *vcpu);
+
+/** Withdraws the offer and drains what was left to it: a call of the hypervisor's for each queue, the rest is the worker's. */
+void kvm_relay_withdraw(struct vcpu *vcpu);
 
 #endif

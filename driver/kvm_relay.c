@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Relay areas and what goes on there. A backend signals an eventfd when it has completed requests; a thread of the guest
- * then has the hypervisor copy the completions, piece by piece, which may take long and so is never done where the
- * signal arrives.
+ * Relay areas and what goes on there. A backend signals an eventfd when it has completed requests; a thread then has the
+ * hypervisor copy the completions, piece by piece, which may take long and so is never done where the signal arrives. It
+ * is a vCPU's own thread, if one sleeps and one piece is all; else a thread of the guest.
  */
 #include "kvm.h"
 
@@ -18,6 +18,8 @@
 #include <linux/slab.h>
 #include <linux/version.h>
 
+#define CALL_BITS (BULKHEAD_DEVICES_MAX * BULKHEAD_QUEUES_MAX)
+
 void kvm_relay_signal(struct eventfd_ctx *event)
 {
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
@@ -27,53 +29,92 @@ void kvm_relay_signal(struct eventfd_ctx *event)
 #endif
 }
 
-/** Has the hypervisor take what the backend of a queue has completed. */
-static void drain(struct guest_queue *queue)
+/** Has the hypervisor take some of what the backend of a queue has completed. Returns whether there is more. */
+static bool drain_piece(struct guest_queue *queue)
 {
 	struct guest *guest = queue->guest;
 	const struct guest_device *device = &guest->devices[queue->bit / BULKHEAD_QUEUES_MAX];
 	const struct hypercall call = { BULKHEAD_CALL_PLATFORM_BACKEND,
 					{ guest->handle, device->slot << 8 | queue->bit % BULKHEAD_QUEUES_MAX } };
-	u64 status, effects;
+	u64 effects, status = hypercall_once(&call, &effects);
 
-	do {
-		status = hypercall_once(&call, &effects);
-		if (status == BULKHEAD_OK || status == BULKHEAD_AGAIN)
-			kvm_platform_effects(guest, effects, queue);
-		cond_resched();
-	} while (status == BULKHEAD_AGAIN && !kthread_should_stop());
+	if (status == BULKHEAD_OK || status == BULKHEAD_AGAIN)
+		kvm_platform_effects(guest, effects, queue);
+	return status == BULKHEAD_AGAIN;
+}
+
+/** A piece for each queue whose backend has signalled. Returns whether there is more. */
+static bool drain_calls(struct guest *guest)
+{
+	unsigned int bit;
+	bool more = false;
+
+	for_each_set_bit(bit, guest->calls, CALL_BITS) {
+		clear_bit(bit, guest->calls);
+		smp_mb__after_atomic(); /* what is completed after this sets the bit again */
+		if (!guest->is_sealed ||
+		    !drain_piece(&guest->devices[bit / BULKHEAD_QUEUES_MAX].queues[bit % BULKHEAD_QUEUES_MAX]))
+			continue;
+		set_bit(bit, guest->calls);
+		more = true;
+	}
+	return more;
 }
 
 static int worker_main(void *argument)
 {
 	struct guest *guest = argument;
-	unsigned int bit;
 
 	while (!kthread_should_stop()) {
 		set_current_state(TASK_IDLE);
-		if (bitmap_empty(guest->calls, BULKHEAD_DEVICES_MAX * BULKHEAD_QUEUES_MAX) && !kthread_should_stop())
+		if (bitmap_empty(guest->calls, CALL_BITS) && !kthread_should_stop())
 			schedule();
 		__set_current_state(TASK_RUNNING);
-		for_each_set_bit(bit, guest->calls, BULKHEAD_DEVICES_MAX * BULKHEAD_QUEUES_MAX) {
-			clear_bit(bit, guest->calls);
-			smp_mb__after_atomic(); /* what is completed after this sets the bit again */
-			if (guest->is_sealed)
-				drain(&guest->devices[bit / BULKHEAD_QUEUES_MAX].queues[bit % BULKHEAD_QUEUES_MAX]);
-		}
+		while (drain_calls(guest) && !kthread_should_stop())
+			cond_resched();
 	}
 	return 0;
+}
+
+void kvm_relay_offer(struct vcpu *vcpu)
+{
+	if (!READ_ONCE(vcpu->guest->drainer))
+		cmpxchg(&vcpu->guest->drainer, NULL, vcpu);
+}
+
+bool kvm_relay_has_calls(const struct vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->guest->drainer) == vcpu && !bitmap_empty(vcpu->guest->calls, CALL_BITS);
+}
+
+void kvm_relay_withdraw(struct vcpu *vcpu)
+{
+	struct guest *guest = vcpu->guest;
+
+	if (READ_ONCE(guest->drainer) != vcpu)
+		return;
+	WRITE_ONCE(guest->drainer, NULL);
+	smp_mb(); /* see on_call() */
+	if (drain_calls(guest))
+		wake_up_process(guest->worker);
 }
 
 /** The backend signalled its eventfd. Called with the eventfd's lock held, interrupts off. */
 static int on_call(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 {
 	struct guest_queue *queue = container_of(wait, struct guest_queue, call_wait);
+	struct vcpu *drainer;
 	u64 count;
 
 	if (key_to_poll(key) & EPOLLIN) {
 		eventfd_ctx_do_read(queue->call, &count);
 		set_bit(queue->bit, queue->guest->calls);
-		wake_up_process(queue->guest->worker);
+		smp_mb__after_atomic(); /* an offer that is withdrawn after this look sees the bit */
+		drainer = READ_ONCE(queue->guest->drainer);
+		if (drainer)
+			wake_up(&drainer->wait);
+		else
+			wake_up_process(queue->guest->worker);
 	}
 	return 0;
 }

@@ -82,9 +82,13 @@ static int enter(struct vcpu *vcpu)
 /** Sleeps until the guest may have something to do. Returns GO_ON or -EINTR. */
 static int sleep(struct vcpu *vcpu)
 {
-	if (wait_event_interruptible(vcpu->wait, atomic_read(&vcpu->wake) || wants_immediate_exit(vcpu)))
-		return -EINTR;
-	return GO_ON;
+	int error;
+
+	kvm_relay_offer(vcpu);
+	error = wait_event_interruptible(vcpu->wait, atomic_read(&vcpu->wake) || wants_immediate_exit(vcpu) ||
+						     kvm_relay_has_calls(vcpu));
+	kvm_relay_withdraw(vcpu);
+	return error ? -EINTR : GO_ON;
 }
 
 static int leave(struct kvm_run *run, u32 reason)

@@ -220,6 +220,26 @@ struct mapping address_space_lookup(const struct address_space *space, struct in
 	return mapping;
 }
 
+/* The tables of zeros need no care here: their leaves are read-only. Format and tables are asked for as little as can be. */
+bool address_space_find_page(const struct address_space *space, struct input_address at, struct phys *page)
+{
+	const struct table_format *format = space->format;
+	const uint64_t large_mask = format->large_mask, large_leaf = format->large_leaf, mask = format->address_mask;
+	uint64_t entry = space->root.value;
+	unsigned int level = TABLE_LEVELS;
+
+	do {
+		level--;
+		entry = read_entry(entry_at(phys_at(entry & mask), at, level));
+		if (entry == 0)
+			return false;
+	} while (level > 0 && (entry & large_mask) != large_leaf);
+	if ((entry ^ format->leaf[ACCESS_CPU]) & format->access_mask)
+		return false;
+	*page = phys_at((entry & mask) | (at.value & (level_bytes(level) - PAGE_BYTES)));
+	return true;
+}
+
 /* The level at which a change of these pages is made: one large entry, or small ones. */
 static unsigned int change_level(const struct address_space *space, struct input_address at,
 				 unsigned int page_count)

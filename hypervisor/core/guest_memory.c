@@ -11,7 +11,7 @@
 static uint8_t *locate(const struct memory *memory, uint64_t address, uint32_t *left)
 {
 	uint32_t offset = (uint32_t)(address & (PAGE_BYTES - 1));
-	struct mapping mapping;
+	struct phys page;
 
 	*left = (uint32_t)PAGE_BYTES - offset;
 	if (!memory->guest) {
@@ -23,11 +23,9 @@ static uint8_t *locate(const struct memory *memory, uint64_t address, uint32_t *
 	}
 	if (address >> BULKHEAD_GUEST_ADDRESS_BITS)
 		return NULL;
-	mapping = address_space_lookup(&memory->guest->space,
-				       (struct input_address){ address - offset });
-	if (mapping.access != ACCESS_CPU)
+	if (!address_space_find_page(&memory->guest->space, (struct input_address){ address - offset }, &page))
 		return NULL;
-	return (uint8_t *)arch_page(mapping.page) + offset;
+	return (uint8_t *)arch_page(page) + offset;
 }
 
 /** Where up to a page of bytes lies: in one page, or in two. */
@@ -120,6 +118,7 @@ bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, ui
 		copy(place, bytes, left);
 		done += left;
 	}
+	core.stats[arch_processor()].relayed_bytes += size_bytes;
 	return true;
 }
 

@@ -23,6 +23,8 @@ enum { DESCRIPTOR_NEXT = 1, DESCRIPTOR_WRITE = 2, DESCRIPTOR_INDIRECT = 4 };
 enum { AVAILABLE_NO_INTERRUPT = 1, USED_NO_NOTIFY = 1 };
 enum { RING_FLAGS = 0, RING_INDEX = 2, RING_ENTRIES = 4 };
 
+#define WINDOW_DESCRIPTORS 16u
+
 _Static_assert(sizeof(struct ring_descriptor) == 16, "virtio 1.2, 2.7.5");
 _Static_assert(sizeof(struct ring_used) == 8, "virtio 1.2, 2.7.8");
 
@@ -101,6 +103,32 @@ static bool add_segment(struct virtqueue_chain *chain, const struct ring_descrip
 	return true;
 }
 
+/** Copies of some of a table's descriptors in a row: drivers lay chains out in order, and finding memory costs. */
+struct window {
+	uint64_t table;
+	uint32_t count; /* of the table */
+	uint32_t first, filled;
+	struct ring_descriptor descriptors[WINDOW_DESCRIPTORS];
+};
+
+static bool read_descriptor(struct virtqueue *queue, struct window *window, uint32_t index,
+			    struct ring_descriptor *descriptor)
+{
+	if (index >= window->count)
+		return false;
+	if (index - window->first >= window->filled) {
+		uint32_t left = window->count - index;
+
+		window->first = index;
+		window->filled = left < WINDOW_DESCRIPTORS ? left : WINDOW_DESCRIPTORS;
+		if (!memory_read(queue->memory, window->table + sizeof(*descriptor) * index, window->descriptors,
+				 window->filled * (uint32_t)sizeof(*descriptor)))
+			return false;
+	}
+	*descriptor = window->descriptors[index - window->first];
+	return true;
+}
+
 /**
  * Follows one table (the ring's, or an indirect one) from @index.
  * @count: entries of the table, which also bounds the walk: a longer chain is a loop
@@ -109,11 +137,15 @@ static bool add_segment(struct virtqueue_chain *chain, const struct ring_descrip
 static bool walk_table(struct virtqueue *queue, struct virtqueue_chain *chain, uint64_t table, uint32_t count,
 		       uint16_t index, struct ring_descriptor *indirect)
 {
+	struct window window;
+
+	window.table = table;
+	window.count = count;
+	window.first = window.filled = 0;
 	for (uint32_t steps = 0; steps < count; steps++) {
 		struct ring_descriptor descriptor;
 
-		if (index >= count ||
-		    !memory_read(queue->memory, table + 16ull * index, &descriptor, sizeof(descriptor)))
+		if (!read_descriptor(queue, &window, index, &descriptor))
 			return false;
 		if (descriptor.flags & DESCRIPTOR_INDIRECT) {
 			/* 2.7.5.3.1: not within an indirect table, and not together with NEXT. */

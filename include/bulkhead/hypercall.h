@@ -33,7 +33,7 @@
 #endif
 
 /** Changes in its upper half when an old caller would misunderstand an answer. */
-#define BULKHEAD_ABI_VERSION 0x00010001u
+#define BULKHEAD_ABI_VERSION 0x00010002u
 
 #define BULKHEAD_CPUID_BASE  0x40480000u
 #define BULKHEAD_CPUID_LAST  0x40480001u
@@ -188,7 +188,9 @@ struct bulkhead_stats {
 	uint32_t call_count;  /* rows used in calls[] */
 	uint32_t reserved;
 	uint64_t flushes;     /* translation flushes this processor asked of all */
-	uint64_t world_switches;
+	uint64_t world_switches; /* runs of vCPUs: a change of domain there and one back, each with a branch barrier */
+	uint64_t guest_flushes; /* entries into a guest that dropped all its translations */
+	uint64_t relayed_bytes; /* payload that relays have copied */
 	uint64_t exits[32];   /* by enum bulkhead_exit */
 	struct bulkhead_call_stats calls[BULKHEAD_CALL_COUNT];
 };
@@ -231,7 +233,7 @@ struct bulkhead_measurement {
 
 static_assert(sizeof(struct bulkhead_guest_status) == 24, "ABI");
 static_assert(sizeof(struct bulkhead_status) == 136 + 24 * BULKHEAD_MAX_GUESTS, "ABI");
-static_assert(sizeof(struct bulkhead_stats) == 32 + 32 * 8 + 16 * BULKHEAD_CALL_COUNT, "ABI");
+static_assert(sizeof(struct bulkhead_stats) == 48 + 32 * 8 + 16 * BULKHEAD_CALL_COUNT, "ABI");
 static_assert(sizeof(struct bulkhead_stats) <= BULKHEAD_PAGE_BYTES, "ABI");
 static_assert(sizeof(struct bulkhead_log) == BULKHEAD_PAGE_BYTES, "ABI");
 static_assert(sizeof(struct bulkhead_measurement) == 48, "ABI");

@@ -221,6 +221,7 @@ static void forget_branches(void)
 static void enter(struct processor *processor, struct vmcb *vmcb)
 {
 	processor_poll_flush();
+	core.stats[processor->index].guest_flushes += vmcb->tlb_control != 0;
 	__asm__ volatile("sti");
 	svm_switch(processor);
 	__asm__ volatile("cli");
