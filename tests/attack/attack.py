@@ -13,13 +13,13 @@ class Attack:
     """One way at the hypervisor.
 
     name         as in ./attack NAME
-    source       from whom: the service domain's "processor", "device" or "chipset"; a "monitor"; a "guest"
+    source       from whom: the service domain's "processor", "device" or "chipset"; a "monitor" or "backend"; a "guest"
     act          function of (victim): True if the attack had its effect, as seen from outside where possible
     destructive  needs a fresh machine and leaves none behind
     control      BARE: succeeds without Bulkhead; UNPROTECTED: succeeds on a guest that is not protected; NONE: there is
                  nothing to break without Bulkhead; or a name of weaken.CHECKS: succeeds in a build with that one check
                  removed, where the emulator shows no effect without Bulkhead or only Bulkhead has what is attacked
-    pc           arguments of the emulated PC
+    pc           arguments of the emulated PC; with_guest: its system holds the monitor, backends and a Linux guest
     more         words on the control's kernel command line
     """
     name: str

@@ -7,12 +7,13 @@ import by_device
 import by_guest
 import by_leaving
 import by_processor
+import by_relay
 import by_sweep
 import victim as victims
 from attack import BARE, NONE, UNPROTECTED
 
 ATTACKS = (by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS + by_leaving.ATTACKS + by_guest.ATTACKS +
-           by_sweep.ATTACKS)
+           by_relay.ATTACKS + by_sweep.ATTACKS)
 SUCCEEDED, STOPPED, NO_RESULT = "succeeded", "stopped", "no result"
 NOTHING_TO_BREAK = "nothing to break"
 

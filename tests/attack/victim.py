@@ -12,6 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests/machine"))
 import pc as machine  # noqa: E402
 import quick  # noqa: E402
+import guests  # noqa: E402
 import weaken as weakening  # noqa: E402
 
 PAGE = 4096
@@ -45,13 +46,15 @@ class Victim:
         self.devices = {}
         folder = os.path.join(machine.WORK, f"{name}.files")
         os.makedirs(folder, exist_ok=True)
+        pc = dict(pc or {})
+        more_files = guests.with_devices() if pc.pop("with_guest", False) else {}
         extra = {"cases/agent": os.path.join(ROOT, "tests/attack/inside/agent")}
         for program in ("sweep", "vapic", "hostile"):
             extra[f"bin/{program}"] = os.path.join(quick.build_folder(), "tests/attack", program)
-        initrd = quick.initrd(os.path.join(folder, "initrd"), extra=extra)
+        initrd = quick.initrd(os.path.join(folder, "initrd"), extra={**more_files, **extra})
         boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
                           more=f"panic=0 {more}", program=weakening.program(weaken) if weaken else None)
-        self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **(pc or {}))
+        self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **pc)
         self.target_page = None
 
     def __enter__(self):

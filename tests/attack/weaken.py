@@ -59,6 +59,9 @@ CHECKS = {
     "own-nmi": Check(
         "keeps NMIs between its processors from the service domain", "hypervisor/x86/nmi.c",
         "if (!is_ours || ", "if (is_ours || !is_ours || "),
+    "relay-length": Check(
+        "asks whether a backend can have written as much as it says", "hypervisor/platform/relay.c",
+        "if (entry.size_bytes > writable)", "if (false)"),
 }
 
 
