@@ -11,7 +11,7 @@ VERDICTS = {"the lie was caught, the guest went on": False, "the lie reached the
 
 def lying_backend(victim):
     """A backend says that it wrote more than the guest's buffer holds."""
-    answer = victim.shell("/cases/lying_backend_is_caught 2>&1 | tail -n 1", SECONDS)
+    answer = victim.shell("/cases/lying_backend_is_caught >/tmp/answer 2>&1; tail -n 1 /tmp/answer", SECONDS)
     if answer not in VERDICTS:
         raise Gone(f"lying_backend_is_caught: {answer}")
     return VERDICTS[answer]
