@@ -4,8 +4,9 @@
  * emulated PC that counts instructions, a tick is one instruction of anybody: guest, hypervisor, Linux, monitor. So the
  * same program compares hypervisors, whatever they do on the way.
  *
- * It prints a line "EXIT name median minimum maximum" for each operation on the first serial port. The cost of reading the
- * counter is taken off.
+ * For each operation it prints "EXIT ready" on the first serial port, waits for a character, so that others can read
+ * counters of theirs before and after, and prints "EXIT name median minimum maximum". The cost of reading the counter is
+ * taken off.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,7 @@
 #define MSR_EFER   0xc0000080u
 #define VECTOR	   0x40
 #define TIMER_WAIT 20000u
+#define LOOK_EVERY 10000000u /* ticks: waiting is to cost others' counters next to nothing */
 
 enum { APIC_ID = 0x20, APIC_EOI = 0xb0, APIC_SPURIOUS = 0xf0, APIC_COMMAND = 0x300, APIC_TIMER = 0x320,
        APIC_TIMER_START = 0x380, APIC_TIMER_DIVIDE = 0x3e0 };
@@ -154,6 +156,19 @@ static void put_number(uint64_t value)
 		put(digits[--count]);
 }
 
+static void await_character(void)
+{
+	uint64_t start = counter();
+
+	put_text("EXIT ready\n");
+	do {
+		while (counter() - start < LOOK_EVERY)
+			;
+		start = counter();
+	} while (!(in(SERIAL + 5) & 1));
+	(void)in(SERIAL);
+}
+
 void unexpected(void)
 {
 	put_text("EXIT failed: an exception nobody expected\n");
@@ -189,6 +204,7 @@ static void report(const char *name)
 
 #define MEASURE(name, ...)                                              \
 	do {                                                            \
+		await_character();                                      \
 		for (int round = -WARM_UP; round < SAMPLES; round++) {  \
 			uint64_t start = counter();                     \
                                                                         \
@@ -280,6 +296,7 @@ int main(void)
 	measure_instructions();
 	measure_devices();
 	measure_interrupts();
+	await_character();
 	put_text("EXIT end\n");
 	out(0xf4, 0); /* ends QEMU where it has such a device */
 	__asm__ volatile("outw %0, %1" : : "a"((uint16_t)(5 << 10 | 1 << 13)), "Nd"((uint16_t)0x604)); /* ACPI S5 */

@@ -101,4 +101,7 @@ ATTACKS = [
     Attack("guest-run-page", "monitor", hostile("run-page-race"), control="run-page"),
     Attack("guest-stale-state", "guest", hostile("stale-registers"), control="extended-state"),
     Attack("guest-storm", "guest", storm, control="own-nmi"),
+    Attack("guest-table-in-device", "guest", hostile("table-in-device"), control="final-access"),
+    Attack("guest-stay", "guest", hostile("stay"), control="interrupts-end-runs"),
+    Attack("guest-extra-device", "monitor", hostile("extra-device"), control="measured-device"),
 ]

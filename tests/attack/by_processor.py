@@ -119,7 +119,7 @@ REFUSED = {
     "iorr": (0xC0010016, 0x1E), "syscfg": (0xC0010010, 0x7C0000), "mmconfig": (0xC0010058, 0xE0000021),
     "smm-base": (0xC0010111, 0x40000), "smm-mask": (0xC0010113, 0x3), "hwcr": (0xC0010015, 0x1),
     "vm-cr": (0xC0010114, 0x10), "ibs-fetch": (0xC0011030, 1 << 48),
-    "ibs-op": (0xC0011033, 1 << 17), "lbr": (0x1D9, 1),
+    "ibs-op": (0xC0011033, 1 << 17), "lbr": (0x1D9, 1), "tsc": (0x10, 0), "tsc-adjust": (0x3B, 1 << 40),
 }
 
 

@@ -59,6 +59,16 @@ CHECKS = {
     "own-nmi": Check(
         "keeps NMIs between its processors from the service domain", "hypervisor/x86/nmi.c",
         "if (!is_ours || ", "if (is_ours || !is_ours || "),
+    "final-access": Check(
+        "asks whether a nested fault was the access itself, or the walk to it", "hypervisor/x86/svm/guest_exits.c",
+        "if ((info & NESTED_FAULT_FINAL) && !(info", "if (!(info"),
+    "interrupts-end-runs": Check(
+        "has a physical interrupt end a guest's run", "hypervisor/x86/svm/vcpu.c",
+        "vmcb->intercept1 = INTERCEPT1_INTR | INTERCEPT1_NMI", "vmcb->intercept1 = INTERCEPT1_NMI"),
+    "measured-device": Check(
+        "measures what devices a guest is given", "hypervisor/core/guest_platform.c",
+        "\tmeasure_small(&guest->measurement, BULKHEAD_RECORD_DEVICE, slot, &description,\n\t\t      sizeof(description));\n",
+        ""),
     "relay-length": Check(
         "asks whether a backend can have written as much as it says", "hypervisor/platform/relay.c",
         "if (entry.size_bytes > writable)", "if (false)"),

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bulkhead/platform.h>
+
 #include "hostile.h"
 
 #define SECRET_COMPLEMENT (~((uint64_t)SECRET_HIGH << 32 | SECRET_LOW))
@@ -188,6 +190,66 @@ static bool attack_storm(bool is_protected)
 	return false;
 }
 
+/* A page table that lies where a device's registers do: the walk's access must not be carried out as the instruction's. */
+static bool attack_table_in_device(bool is_protected)
+{
+	const struct platform_code code = { walker, walker_end, stormed, stormed_end };
+
+	(void)is_protected;
+	return strcmp(platform_run(&code), ".") == 0;
+}
+
+/* A guest that leaves all the time is still interrupted, and what interrupts the machine never reaches it. */
+static bool attack_stay(bool is_protected)
+{
+	struct guest guest = MAKE(stayer, GUEST_SEALED, is_protected);
+	unsigned int interruptions = 0, reason;
+	bool is_heard;
+
+	for (;;) {
+		expect("RUN", call(BULKHEAD_CALL_VCPU_RUN, guest.handle, 0, 0, 0), 0);
+		reason = (unsigned int)RUN_FIELD(&guest, exit);
+		if (reason == BULKHEAD_RUN_MEMORY)
+			give_zeros(&guest, RUN_FIELD(&guest, address));
+		else if (reason == BULKHEAD_RUN_INTERRUPT)
+			interruptions++;
+		else
+			break;
+	}
+	expect("exit", reason, BULKHEAD_RUN_PORT);
+	is_heard = (RUN_FIELD(&guest, value) & 0xff) != '.';
+	printf("%u interruptions\n", interruptions);
+	end(&guest);
+	return is_heard || interruptions == 0;
+}
+
+/* A guest with a platform, and a device at slot 5 if one is wanted: its measurement. */
+static void measure_device(bool is_protected, bool has_device, uint8_t *digest)
+{
+	static const struct bulkhead_device_description entropy = { .type = 4, .queue_count = 1, .queue_size_max = 8 };
+	struct guest guest = MAKE(keeper, GUEST_CREATED, is_protected);
+	uint64_t any = page(), pages;
+
+	expect("STATUS", call(BULKHEAD_CALL_STATUS, any, 0, 0, 0), 0);
+	pages = ring0(RING0_READ, any + offsetof(struct bulkhead_status, platform_pages), 4, 0);
+	expect("PLATFORM", call(BULKHEAD_CALL_PLATFORM_CREATE, guest.handle, contiguous(pages), 0, 0), 0);
+	copy_in(any, &entropy, sizeof(entropy));
+	if (has_device)
+		expect("DEVICE", call(BULKHEAD_CALL_PLATFORM_DEVICE, guest.handle, 5, any, 0), 0);
+	digest_of(&guest, digest);
+	end(&guest);
+}
+
+/* A device that the guest's descriptor does not know is added; its measurement is to be the same. */
+static bool attack_extra_device(bool is_protected)
+{
+	uint8_t honest[DIGEST_BYTES], other[DIGEST_BYTES];
+
+	measure_device(is_protected, false, honest);
+	measure_device(is_protected, true, other);
+	return memcmp(honest, other, DIGEST_BYTES) == 0;
+}
+
 static const struct {
 	const char *name;
 	bool (*act)(bool is_protected);
@@ -199,6 +261,9 @@ static const struct {
 	{ "flipped-byte", attack_flipped_byte },
 	{ "stale-registers", attack_stale_registers },
 	{ "storm", attack_storm },
+	{ "table-in-device", attack_table_in_device },
+	{ "stay", attack_stay },
+	{ "extra-device", attack_extra_device },
 	{ "run-page-race", attack_run_page_race },
 	{ "vcpu-twice", attack_vcpu_twice },
 	{ "double-donation", attack_double_donation },

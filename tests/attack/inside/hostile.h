@@ -24,6 +24,10 @@
 #define LOOKS  18
 #define STORMS 300
 
+#define TABLE_AT      0x3000
+#define TASK_PRIORITY 0x20
+#define STAYS	      100000
+
 #ifndef __ASSEMBLER__
 #include "../../machine/inside/guest.h"
 
@@ -37,6 +41,8 @@ GUEST(looker);
 GUEST(teller);
 GUEST(stormer);
 GUEST(stormed);
+GUEST(walker);
+GUEST(stayer);
 
 /** make_guest() of one of them. */
 #define MAKE(name, stage, is_protected) make_guest(name, (size_t)(name##_end - (name)), stage, is_protected)

@@ -178,4 +178,70 @@ stormer_end:
 3:	incl	0x3004
 	iretw
 stormed_end:
+
+/*
+ * Stores to an address whose page table is, as the first processor has set it up, the local APIC's page: the walk touches the
+ * task priority register, the store has no target. Says '.' if the store went to the register, '!' otherwise.
+ */
+	guest	walker
+	.code32
+	movl	$0x1ff, APIC + 0xf0
+	movl	$0x83, TABLE_AT				/* what the guest uses as it is: 4 MiB from 0 */
+	movl	$(APIC & ~0x3fffff | 0x83), TABLE_AT + (APIC >> 22) * 4
+	movl	$(APIC | 3), TABLE_AT + 4
+	movl	$TABLE_AT, %eax
+	movl	%eax, %cr3
+	movl	%cr4, %eax
+	orl	$0x10, %eax				/* 4 MiB pages */
+	movl	%eax, %cr4
+	movl	%cr0, %eax
+	orl	$0x80000000, %eax
+	movl	%eax, %cr0
+	movl	$TASK_PRIORITY, 0x400000 + (0x80 / 4) * 0x1000
+	cmpl	$TASK_PRIORITY, APIC + 0x80
+	movb	$'.', %al
+	je	1f
+	movb	$'!', %al
+1:	movw	$SERIAL, %dx
+	outb	%al, %dx
+2:	hlt
+	jmp	2b
+walker_end:
+
+/*
+ * Leaves as often as it can, interrupts on; whoever interrupts it ends up in a handler of its own. Says '!' if anybody did,
+ * '.' otherwise.
+ */
+	guest	stayer
+	.code16
+	xorw	%ax, %ax
+	movw	%ax, %ds
+	movw	%ax, %ss
+	movw	$0xb000, %sp
+	xorw	%di, %di
+	movw	$256, %cx
+1:	movw	$AT(4f, stayer), (%di)
+	movw	%ax, 2(%di)
+	addw	$4, %di
+	loop	1b
+	sti
+	movl	$STAYS, %esi
+2:	xorl	%eax, %eax
+	cpuid
+	wbinvd
+	inb	$0x80, %al
+	movl	$0xc0000080, %ecx
+	rdmsr
+	decl	%esi
+	jnz	2b
+	movb	$'.', %al
+3:	movw	$SERIAL, %dx
+	cli
+	outb	%al, %dx
+	hlt
+	jmp	3b
+4:	movb	$'!', %al
+	jmp	3b
+stayer_end:
+
 	.section .note.GNU-stack, "", @progbits

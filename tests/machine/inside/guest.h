@@ -84,7 +84,10 @@ struct platform_code {
 	const uint8_t *first, *first_end, *second, *second_end;
 };
 
-/** Runs it, each vCPU on its processor, until it says '.' or '!' by the serial port. Returns what it said. */
+/**
+ * Runs it, each vCPU on its processor, until it says '.' or '!' by the serial port, or ends otherwise, which counts as '!'.
+ * Returns what it said.
+ */
 const char *platform_run(const struct platform_code *code);
 
 /** The platform's case. Returns the program's status. */

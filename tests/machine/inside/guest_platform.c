@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -72,7 +71,7 @@ static void run_once(int vcpu)
 		break;
 	default:
 		printf("vCPU %d: exit %u after \"%s\"\n", vcpu, reason, shared.said);
-		exit(1);
+		hear('!');
 	}
 	pthread_mutex_unlock(&shared.lock);
 	if (reason == BULKHEAD_RUN_HALT)
