@@ -15,9 +15,11 @@ struct guest_kind {
 	uint32_t index;	      /* of the vCPU */
 	uint32_t vcpu_count;  /* of its guest */
 	bool has_platform;    /* local APIC, deadline timer, KVM's clock */
+	bool has_xsave_on;    /* CR4.OSXSAVE */
+	uint32_t subleaf;     /* that it asks for */
 };
 
-/** Answers a guest's CPUID. Pure. @hardware: what this processor answers to the same leaf */
+/** Answers a guest's CPUID. Pure. @hardware: what this processor answers to the same leaf and subleaf */
 struct cpuid guest_policy_cpuid(uint32_t leaf, const struct guest_kind *kind, struct cpuid hardware);
 
 /**
@@ -25,6 +27,12 @@ struct cpuid guest_policy_cpuid(uint32_t leaf, const struct guest_kind *kind, st
  * writing vanishes. Returns false for all others.
  */
 bool guest_policy_msr(uint32_t msr, uint64_t *value);
+
+/**
+ * Whether a guest may set XCR0 to this: parts it is offered, and none without those it builds on (APM vol. 2, 11.5.2).
+ * @hardware: the parts this processor has (CPUID Dh, EAX)
+ */
+bool guest_policy_xcr0(uint64_t value, uint32_t hardware);
 
 /** Whether a page attribute table holds only types that exist. */
 bool guest_policy_pat(uint64_t pat);

@@ -53,6 +53,9 @@ static inline struct svm_vcpu *svm_vcpu_of(const struct vcpu *vcpu)
 	return vcpu->arch;
 }
 
+/** Sets XCR0 of this processor; which parts there are must have been checked. */
+void svm_set_xcr0(uint64_t value);
+
 /** Handles a guest's exit. Returns true if it can run on, false if the run page says what is needed. */
 bool svm_guest_exit(struct processor *processor, struct vcpu *vcpu, struct bulkhead_run *run);
 

@@ -85,14 +85,34 @@ static bool exit_cpuid(struct processor *processor, const struct vcpu *vcpu, str
 {
 	uint64_t *gpr = processor->gpr;
 	uint32_t leaf = (uint32_t)vmcb->rax;
-	struct guest_kind kind = { vcpu->index, vcpu->guest->vcpu_count, vcpu->guest->platform };
-	struct cpuid answer = guest_policy_cpuid(leaf, &kind, cpuid(leaf, (uint32_t)gpr[GPR_RCX]));
+	const struct guest_kind kind = {
+		.index = vcpu->index,
+		.vcpu_count = vcpu->guest->vcpu_count,
+		.has_platform = vcpu->guest->platform,
+		.has_xsave_on = vmcb->cr4 & CR4_OSXSAVE,
+		.subleaf = (uint32_t)gpr[GPR_RCX],
+	};
+	struct cpuid answer = guest_policy_cpuid(leaf, &kind, cpuid(leaf, kind.subleaf));
 
 	vmcb->rax = answer.eax;
 	gpr[GPR_RBX] = answer.ebx;
 	gpr[GPR_RCX] = answer.ecx;
 	gpr[GPR_RDX] = answer.edx;
 	return svm_guest_advance(processor, vmcb, 2);
+}
+
+/* The register is the guest's own while it runs, and here it still does: what it sets lies in the processor. */
+static bool exit_xsetbv(struct processor *processor, const struct vmcb *vmcb)
+{
+	const uint64_t *gpr = processor->gpr;
+	uint64_t value = (uint32_t)vmcb->rax | gpr[GPR_RDX] << 32;
+
+	if (!(vmcb->cr4 & CR4_OSXSAVE))
+		return refuse(processor, VECTOR_UD);
+	if (vmcb->cpl != 0 || (uint32_t)gpr[GPR_RCX] != 0 || !guest_policy_xcr0(value, cpuid(0xd, 0).eax))
+		return refuse(processor, VECTOR_GP);
+	svm_set_xcr0(value);
+	return svm_guest_advance(processor, vmcb, 3);
 }
 
 static bool read_msr(struct vcpu *vcpu, const struct vmcb *vmcb, uint32_t msr, uint64_t *value)
@@ -426,8 +446,9 @@ bool svm_guest_exit(struct processor *processor, struct vcpu *vcpu, struct bulkh
 		return svm_guest_advance(processor, vmcb, 2);
 	case EXIT_NESTED_FAULT:
 		return exit_memory(processor, guest, vcpu, run);
-	case EXIT_RDPMC:
 	case EXIT_XSETBV:
+		return exit_xsetbv(processor, vmcb);
+	case EXIT_RDPMC:
 		return refuse(processor, VECTOR_GP);
 	case EXIT_EXCEPTION + VECTOR_DB:
 		return refuse(processor, VECTOR_DB);

@@ -179,6 +179,15 @@ static void write_xcr0(uint64_t value)
 	__asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
+void svm_set_xcr0(uint64_t value)
+{
+	uint64_t cr4 = read_cr4();
+
+	write_cr4(cr4 | CR4_OSXSAVE);
+	write_xcr0(value);
+	write_cr4(cr4);
+}
+
 #define MOVE_DEBUG(n)                                                                              \
 	do {                                                                                       \
 		__asm__ volatile("mov %%dr" #n ", %0" : "=r"(from->debug[n]));                     \

@@ -26,7 +26,7 @@ static void a_platform_adds_its_interrupts_and_clock(void **state)
 	assert_true(one.edx & 1u << 9);
 	assert_true(one.edx & 1u << 28);
 	assert_int_equal(one.ebx >> 16, 0x102);
-	assert_false(one.ecx & (1u << 26 | 1u << 27 | 1u << 28));
+	assert_false(one.ecx & 1u << 27); /* OSXSAVE: it has not switched it on */
 	assert_memory_equal(&kvm.ebx, "KVMKVMKVM\0\0\0", 12);
 	assert_int_equal(guest_policy_cpuid(0x40000001, &platform, everything).eax, 0x100000a);
 	assert_int_equal(guest_policy_cpuid(0x40000001, &plain, everything).eax, 0);
@@ -61,21 +61,60 @@ static void cpuid_offers_what_is_isolated_and_nothing_else(void **state)
 	assert_false(one.ecx & 1u << 5); /* VMX */
 	assert_false(one.ecx & 1u << 3); /* MONITOR */
 	assert_false(one.ecx & 1u << 21); /* x2APIC */
-	assert_false(one.ecx & (1u << 26 | 1u << 27 | 1u << 28)); /* XSAVE, OSXSAVE, AVX */
+	assert_false(one.ecx & 1u << 27); /* OSXSAVE */
 	assert_false(one.edx & (1u << 9 | 1u << 12)); /* APIC, MTRR */
 	assert_true(one.edx & 1u << 25); /* SSE */
 	assert_int_equal(none.ecx, 1u << 31);
 	assert_int_equal(none.edx, 0);
-	assert_false(seven.ebx & 1u << 5); /* AVX2 */
+	assert_false(seven.ebx & 1u << 16); /* AVX-512 */
 	assert_false(extended.ecx & 1u << 2); /* SVM */
 	assert_false(extended.edx & 1u << 27); /* RDTSCP: its register is not the guest's own */
 	assert_true(extended.edx & 1u << 29);
-	assert_int_equal(guest_policy_cpuid(0, &plain, everything).eax, 7);
+	assert_int_equal(guest_policy_cpuid(0, &plain, everything).eax, 0xd);
 	assert_int_equal(guest_policy_cpuid(0x80000000, &plain, everything).eax, 0x80000008);
 	assert_int_equal(guest_policy_cpuid(0x80000008, &plain, everything).eax, 0x3028);
-	assert_int_equal(guest_policy_cpuid(0xd, &plain, everything).eax, 0);
 	assert_int_equal(guest_policy_cpuid(0x8000001f, &plain, everything).eax, 0);
 	assert_int_equal(guest_policy_cpuid(0x40480000, &plain, everything).ebx, 0);
+}
+
+static void extended_state_is_x87_sse_and_avx(void **state)
+{
+	const struct guest_kind on = { .vcpu_count = 1, .has_xsave_on = true };
+	const struct guest_kind first = { .vcpu_count = 1, .subleaf = 1 }, second = { .vcpu_count = 1, .subleaf = 2 };
+	const struct guest_kind keys = { .vcpu_count = 1, .subleaf = 9 };
+	const struct cpuid no_avx = { 3, 576, 2696, 0 };
+	struct cpuid parts = guest_policy_cpuid(0xd, &plain, everything);
+
+	(void)state;
+	assert_int_equal(guest_policy_cpuid(1, &plain, everything).ecx & (1u << 26 | 1u << 28), 1u << 26 | 1u << 28);
+	assert_int_equal(guest_policy_cpuid(1, &plain, (struct cpuid){ 0 }).ecx & (1u << 26 | 1u << 28), 0);
+	assert_true(guest_policy_cpuid(1, &on, everything).ecx & 1u << 27);
+	assert_int_equal(parts.eax, 7);
+	assert_int_equal(parts.ecx, 832);
+	assert_int_equal(parts.edx, 0);
+	parts = guest_policy_cpuid(0xd, &plain, no_avx);
+	assert_int_equal(parts.eax, 3);
+	assert_int_equal(parts.ebx, 576);
+	assert_int_equal(parts.ecx, 576);
+	assert_int_equal(guest_policy_cpuid(0xd, &first, everything).eax, 5); /* no supervisor's state */
+	assert_int_equal(guest_policy_cpuid(0xd, &second, (struct cpuid){ 256, 576, 0, 0 }).ebx, 576);
+	assert_int_equal(guest_policy_cpuid(0xd, &keys, everything).eax, 0);
+	assert_int_equal(guest_policy_cpuid(7, &first, everything).ebx, 0);
+}
+
+static void extended_state_is_switched_on_as_the_processor_allows(void **state)
+{
+	(void)state;
+	assert_true(guest_policy_xcr0(1, 7));
+	assert_true(guest_policy_xcr0(3, 7));
+	assert_true(guest_policy_xcr0(7, 7));
+	assert_true(guest_policy_xcr0(7, ~0u));
+	assert_false(guest_policy_xcr0(0, 7));
+	assert_false(guest_policy_xcr0(2, 7));
+	assert_false(guest_policy_xcr0(5, 7)); /* AVX without SSE */
+	assert_false(guest_policy_xcr0(7, 3)); /* no AVX here */
+	assert_false(guest_policy_xcr0(7 | 1u << 9, ~0u)); /* protection keys */
+	assert_false(guest_policy_xcr0(1ull << 63 | 7, ~0u));
 }
 
 static void only_named_ports_reach_the_monitor(void **state)
@@ -162,6 +201,8 @@ int main(void)
 		cmocka_unit_test(a_platform_adds_its_interrupts_and_clock),
 		cmocka_unit_test(only_registers_without_effect_are_read_everywhere),
 		cmocka_unit_test(cpuid_offers_what_is_isolated_and_nothing_else),
+		cmocka_unit_test(extended_state_is_x87_sse_and_avx),
+		cmocka_unit_test(extended_state_is_switched_on_as_the_processor_allows),
 		cmocka_unit_test(only_named_ports_reach_the_monitor),
 		cmocka_unit_test(start_states_are_accepted_only_if_consistent),
 		cmocka_unit_test(efer_keeps_long_mode_while_paging),

@@ -31,6 +31,7 @@ static struct svm_vcpu states[2];
 static struct vmcb blocks[2];
 static struct guest *guest;
 static unsigned int rings;
+static uint64_t xcr0;
 
 /* The processor's side. */
 
@@ -67,6 +68,11 @@ void processor_request(struct processor *processor, uint32_t requests)
 	assert_int_equal(requests, 0);
 	processor->doorbell = 1;
 	rings++;
+}
+
+void svm_set_xcr0(uint64_t value)
+{
+	xcr0 = value;
 }
 
 uint64_t clock_date_at(uint64_t tsc)
@@ -446,6 +452,33 @@ static void other_registers_are_refused(void **state)
 	}
 }
 
+/* Which parts this host has does not matter: every processor has x87 and SSE. */
+static void extended_state_is_the_kernels_to_switch(void **state)
+{
+	(void)state;
+	xcr0 = 0;
+	blocks[0].rax = 3;
+	assert_true(leave(0, EXIT_XSETBV, 0, 0));
+	assert_int_equal(blocks[0].event & 0xff, VECTOR_UD);
+	blocks[0].cr4 = CR4_OSXSAVE;
+	assert_true(leave(0, EXIT_XSETBV, 0, 0));
+	assert_int_equal(xcr0, 3);
+	assert_int_equal(blocks[0].rip, CODE_AT + 3);
+	blocks[0].cpl = 3;
+	assert_true(leave(0, EXIT_XSETBV, 0, 0));
+	assert_int_equal(blocks[0].event & 0xff, VECTOR_GP);
+	blocks[0].cpl = 0;
+	processors[0].gpr[GPR_RCX] = 1;
+	assert_true(leave(0, EXIT_XSETBV, 0, 0));
+	assert_int_equal(blocks[0].event & 0xff, VECTOR_GP);
+	processors[0].gpr[GPR_RCX] = 0;
+	processors[0].gpr[GPR_RDX] = 1;
+	assert_true(leave(0, EXIT_XSETBV, 0, 0));
+	assert_int_equal(blocks[0].event & 0xff, VECTOR_GP);
+	assert_int_equal(xcr0, 3);
+	assert_int_equal(blocks[0].rip, CODE_AT + 3);
+}
+
 static void the_power_management_timer_is_answered_inside(void **state)
 {
 	(void)state;
@@ -536,6 +569,7 @@ int main(void)
 		cmocka_unit_test_setup(the_clock_is_written_to_filled_memory_only, setup),
 		cmocka_unit_test_setup(cr8_is_the_task_priority, setup),
 		cmocka_unit_test_setup(other_registers_are_refused, setup),
+		cmocka_unit_test_setup(extended_state_is_the_kernels_to_switch, setup),
 		cmocka_unit_test_setup(the_power_management_timer_is_answered_inside, setup),
 		cmocka_unit_test_setup(a_string_reaches_the_platform_and_the_monitor, setup),
 		cmocka_unit_test_setup(a_string_that_cannot_be_moved_is_refused, setup),
