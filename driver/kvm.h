@@ -93,7 +93,7 @@ struct guest {
 	unsigned int device_count;
 
 	struct task_struct *worker;
-	struct vcpu *drainer; /* sleeps, and drains before the worker would; NULL: none */
+	struct vcpu *drainer; /* is out of the guest, and drains before the worker would; NULL: none */
 	DECLARE_BITMAP(calls, BULKHEAD_DEVICES_MAX * BULKHEAD_QUEUES_MAX);
 };
 
@@ -206,13 +206,16 @@ void kvm_relay_free(struct guest *guest);
 void kvm_relay_signal(struct eventfd_ctx *event);
 
 /**
- * A vCPU's thread offers to drain completions while it sleeps, which saves waking another thread for what wakes the vCPU
- * anyway. It looks at kvm_relay_has_calls() as long as it does, and withdraws afterwards.
+ * A vCPU's thread offers to drain completions while it is out of the guest, which saves waking another thread for what is
+ * for the vCPU anyway. If it sleeps, kvm_relay_has_calls() wakes it.
  */
 void kvm_relay_offer(struct vcpu *vcpu);
 bool kvm_relay_has_calls(const struct vcpu *vcpu);
 
-/** Withdraws the offer and drains what was left to it: a call of the hypervisor's for each queue, the rest is the worker's. */
+/**
+ * Withdraws the offer and drains what was left to it: a call of the hypervisor's for each queue, the rest is the worker's.
+ * Before the thread enters the guest or leaves the kernel.
+ */
 void kvm_relay_withdraw(struct vcpu *vcpu);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * Relay areas and what goes on there. A backend signals an eventfd when it has completed requests; a thread then has the
  * hypervisor copy the completions, piece by piece, which may take long and so is never done where the signal arrives. It
- * is a vCPU's own thread, if one sleeps and one piece is all; else a thread of the guest.
+ * is a vCPU's own thread, if one is out of the guest and one piece is all; else a thread of the guest.
  */
 #include "kvm.h"
 
@@ -78,7 +78,7 @@ static int worker_main(void *argument)
 
 void kvm_relay_offer(struct vcpu *vcpu)
 {
-	if (!READ_ONCE(vcpu->guest->drainer))
+	if (vcpu->guest->worker && !READ_ONCE(vcpu->guest->drainer))
 		cmpxchg(&vcpu->guest->drainer, NULL, vcpu);
 }
 

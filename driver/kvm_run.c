@@ -82,13 +82,10 @@ static int enter(struct vcpu *vcpu)
 /** Sleeps until the guest may have something to do. Returns GO_ON or -EINTR. */
 static int sleep(struct vcpu *vcpu)
 {
-	int error;
-
-	kvm_relay_offer(vcpu);
-	error = wait_event_interruptible(vcpu->wait, atomic_read(&vcpu->wake) || wants_immediate_exit(vcpu) ||
-						     kvm_relay_has_calls(vcpu));
-	kvm_relay_withdraw(vcpu);
-	return error ? -EINTR : GO_ON;
+	if (wait_event_interruptible(vcpu->wait, atomic_read(&vcpu->wake) || wants_immediate_exit(vcpu) ||
+						 kvm_relay_has_calls(vcpu)))
+		return -EINTR;
+	return GO_ON;
 }
 
 static int leave(struct kvm_run *run, u32 reason)
@@ -199,12 +196,15 @@ int kvm_run(struct vcpu *vcpu)
 	/* A port read is completed by this call even if it returns at once, as the API's description promises. */
 	complete_read(vcpu);
 	for (;;) {
-		cond_resched();
+		kvm_relay_offer(vcpu);
+		cond_resched(); /* to a backend that was just kicked, perhaps */
+		kvm_relay_withdraw(vcpu);
 		result = should_return(vcpu) ? -EINTR : enter(vcpu);
 		if (result == GO_ON)
 			continue;
 		if (result)
 			break;
+		kvm_relay_offer(vcpu);
 		shared = *vcpu->shared;
 		follow_deadline(vcpu, shared.deadline);
 		kvm_platform_effects(vcpu->guest, shared.vcpus & BULKHEAD_EFFECT_VCPUS, NULL);
@@ -214,6 +214,7 @@ int kvm_run(struct vcpu *vcpu)
 		if (result != GO_ON)
 			break;
 	}
+	kvm_relay_withdraw(vcpu);
 	if (result == -EINTR)
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 	return result;

@@ -1,4 +1,5 @@
 """The tests' own small guest (tests/machine/guest) and what a PC needs to run it with the monitor."""
+import hashlib
 import os
 import shutil
 import subprocess
@@ -85,6 +86,30 @@ def debian_disks(count):
     return arguments
 
 
+def mirror():
+    """Makes a Debian archive of one package, whose one program says that it has come; returns the folder."""
+    folder = os.path.join(pc.WORK, "mirror")
+    shutil.rmtree(folder, ignore_errors=True)
+    tree = os.path.join(folder, "tree")
+    for name, text in (("DEBIAN/control", "Package: arrived\nVersion: 1\nArchitecture: all\n"
+                                          "Maintainer: nobody <nobody@example.org>\nDescription: says so\n"),
+                       ("usr/bin/arrived", "#!/bin/sh\necho it has come all the way\n")):
+        path = os.path.join(tree, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+    os.chmod(os.path.join(tree, "usr/bin/arrived"), 0o755)
+    package = os.path.join(folder, "arrived.deb")
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, package], check=True, stdout=subprocess.DEVNULL)
+    control = subprocess.run(["dpkg-deb", "--field", package], check=True, capture_output=True, text=True).stdout
+    with open(package, "rb") as file:
+        content = file.read()
+    with open(os.path.join(folder, "Packages"), "w", encoding="ascii") as file:
+        file.write(f"{control}Filename: ./arrived.deb\nSize: {len(content)}\n"
+                   f"SHA256: {hashlib.sha256(content).hexdigest()}\n\n")
+    return folder
+
+
 # Modules and files of a PC whose service domain gives a guest all its devices.
 SERVING = ("crc32c_generic", "tun", "veth", "nf_tables", "nft_chain_nat", "nft_masq", "nft_ct")
 
@@ -98,3 +123,9 @@ def with_devices():
     files["bin/ip"] = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin")
     files["bin/nft"] = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
     return {**on_kvm(), **files, "guest/initrd": guest_initrd(DEVICES)}
+
+
+def with_mirror():
+    folder = mirror()
+    archive = {f"mirror/{name}": os.path.join(folder, name) for name in ("arrived.deb", "Packages")}
+    return {**with_devices(), **by_firmware(), **archive}
