@@ -31,7 +31,7 @@ enum machine_end {
 	MACHINE_STOPPED = 65, /**< stopped or killed through the control socket */
 };
 
-struct block_device;
+struct shared_device;
 struct relay_device;
 
 /* PCI slots, the same on every platform. */
@@ -58,8 +58,9 @@ struct machine {
 	struct fw_cfg fw_cfg;
 	struct serial serial;
 	struct watchdog watchdog;
-	struct block_device *disks[CONFIG_DISKS_MAX];
-	struct relay_device *relay_devices[CONFIG_DEVICES_MAX]; /**< on Bulkhead instead */
+	struct shared_device *shared_devices[CONFIG_DEVICES_MAX]; /**< on stock KVM */
+	unsigned int shared_device_count;
+	struct relay_device *relay_devices[CONFIG_DEVICES_MAX]; /**< on Bulkhead */
 	unsigned int relay_device_count;
 
 	pthread_cond_t changed;	 /**< with lock: paused or end changed */

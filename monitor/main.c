@@ -3,7 +3,6 @@
  * monitor: runs one guest from one configuration file. This file reads the command line, and runs one launch of the guest:
  * it sets everything up, enters the sandbox, and serves console, control socket and backends until the guest ends.
  */
-#include "block.h"
 #include "bulkhead_guest.h"
 #include "console.h"
 #include "control.h"
@@ -14,6 +13,7 @@
 #include "listen.h"
 #include "relay_device.h"
 #include "sandbox.h"
+#include "shared_device.h"
 #include "supervisor.h"
 
 #include <errno.h>
@@ -42,10 +42,10 @@ static const char help_text[] =
 	"\n"
 	"Keys of the file (\"key = value\", # comments): name, memory (512M, 2G), processors (1-16), firmware (such as\n"
 	"OVMF.fd: it starts what the first disk holds) or kernel with initrd and command-line, console (stdio, or a socket),\n"
-	"control (a socket), disk (a vhost-user-blk socket; up to 8).\n"
-	"On Bulkhead also: protected (yes, or no to share memory), network (a vhost-user-net socket) with mac, entropy (a\n"
-	"vhost-user-rng socket), virtio-console (a vhost-user-console socket), balloon (yes: it can be asked to give memory\n"
-	"back), descriptor (what the guest must measure as, signed) with descriptor-key (the public key).\n"
+	"control (a socket), disk (a vhost-user-blk socket; up to 8), network (a vhost-user-net socket) with mac, entropy (a\n"
+	"vhost-user-rng socket), virtio-console (a vhost-user-console socket).\n"
+	"On Bulkhead also: protected (yes, or no to share memory), balloon (yes: it can be asked to give memory back),\n"
+	"descriptor (what the guest must measure as, signed) with descriptor-key (the public key).\n"
 	"The control socket takes one JSON object a line: {\"command\": NAME} with NAME status, statistics, pause, resume, stop\n"
 	"(presses the power button), kill, balloon (with \"bytes\").\n";
 
@@ -68,7 +68,9 @@ static void serial_line(void *context, bool level)
 /** On stock KVM: chips in the kernel, the other devices here. */
 static bool set_up_on_kvm(char *error)
 {
+	struct relay_device_place places[CONFIG_DEVICES_MAX];
 	const struct config *config = machine.config;
+	unsigned int count;
 	int status;
 
 	chipset_init(&machine.chipset, &machine.pci);
@@ -83,17 +85,18 @@ static bool set_up_on_kvm(char *error)
 		snprintf(error, ERROR_BYTES, "%s: setting registers: %s", config->name, strerror(-status));
 		return false;
 	}
-	if (config->network || config->entropy || config->virtio_console || config->balloon) {
-		snprintf(error, ERROR_BYTES, "%s: only disks are served on stock KVM; take \"%s\" out", config->name,
-			 config->network ? "network" : config->entropy ? "entropy" :
-			 config->virtio_console ? "virtio-console" : "balloon");
+	if (config->balloon) {
+		snprintf(error, ERROR_BYTES, "%s: stock KVM's guests have no balloon; take \"balloon\" out", config->name);
 		return false;
 	}
-	for (unsigned int i = 0; i < config->disk_count; i++) {
-		machine.disks[i] = block_create(&machine, MACHINE_DISK_SLOT + i, config->disks[i].socket, error,
-						ERROR_BYTES);
-		if (!machine.disks[i])
+	count = relay_device_list(config, places);
+	while (machine.shared_device_count < count) {
+		unsigned int number = machine.shared_device_count;
+
+		machine.shared_devices[number] = shared_device_create(&machine, number, &places[number], error, ERROR_BYTES);
+		if (!machine.shared_devices[number])
 			return false;
+		machine.shared_device_count++;
 	}
 	return true;
 }
@@ -173,7 +176,7 @@ static void pass_input(void)
 static int backend_fd(unsigned int index)
 {
 	return machine.on_bulkhead ? relay_device_backend_fd(machine.relay_devices[index]) :
-				     block_backend_fd(machine.disks[index]);
+				     shared_device_backend_fd(machine.shared_devices[index]);
 }
 
 static void backend_died(unsigned int index)
@@ -189,11 +192,11 @@ static void backend_died(unsigned int index)
 	}
 	fprintf(stderr, "monitor: %s: the backend went away; the guest's device is gone until it resets it\n",
 		machine.on_bulkhead ? relay_device_path(machine.relay_devices[index]) :
-				      machine.config->disks[index].socket);
+				      shared_device_path(machine.shared_devices[index]));
 	if (machine.on_bulkhead)
 		relay_device_backend_died(machine.relay_devices[index]);
 	else
-		block_backend_died(machine.disks[index]);
+		shared_device_backend_died(machine.shared_devices[index]);
 	pthread_mutex_unlock(&machine.lock);
 }
 
@@ -219,7 +222,7 @@ static int watch_watchdog(void)
 /** Serves console, control socket, watchdog and backends' deaths until the machine ends. */
 static void serve(int control_fd)
 {
-	unsigned int backend_count = machine.on_bulkhead ? machine.relay_device_count : machine.config->disk_count;
+	unsigned int backend_count = machine.on_bulkhead ? machine.relay_device_count : machine.shared_device_count;
 	int connection = -1;
 
 	while (machine.end == MACHINE_RUNNING) {
@@ -306,8 +309,8 @@ static int launch(const struct config *config, const struct options *options, in
 	}
 	serve(control_fd);
 	pthread_join(waiter, NULL);
-	for (unsigned int i = 0; i < config->disk_count; i++)
-		block_destroy(machine.disks[i]);
+	for (unsigned int i = 0; i < machine.shared_device_count; i++)
+		shared_device_destroy(machine.shared_devices[i]);
 	for (unsigned int i = 0; i < machine.relay_device_count; i++)
 		relay_device_destroy(machine.relay_devices[i]);
 	console_close(&console);
