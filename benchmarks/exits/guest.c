@@ -8,6 +8,8 @@
  * counters of theirs before and after, and prints "EXIT name median minimum maximum". The cost of reading the counter is
  * taken off.
  */
+#include "device.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -287,6 +289,37 @@ static void measure_interrupts(void)
 	MEASURE("halt_until_timer", apic_write(APIC_TIMER_START, TIMER_WAIT); halt());
 }
 
+/* Sleeps until the device has answered. */
+static void await_device(void)
+{
+	while (!device_is_done())
+		halt();
+}
+
+/* The doorbell is answered before each next one, outside of what is measured. */
+static void measure_doorbell(void)
+{
+	await_character();
+	for (int round = -WARM_UP; round < SAMPLES; round++) {
+		uint64_t start;
+
+		device_request();
+		start = counter();
+		device_ring();
+		samples[round < 0 ? 0 : round] = counter() - start;
+		await_device();
+	}
+	report("doorbell");
+}
+
+static void measure_device(void)
+{
+	if (!device_start(VECTOR))
+		return;
+	measure_doorbell();
+	MEASURE("halt_until_message", device_request(); device_ring(); await_device());
+}
+
 int main(void)
 {
 	set_gates();
@@ -296,6 +329,7 @@ int main(void)
 	measure_instructions();
 	measure_devices();
 	measure_interrupts();
+	measure_device();
 	await_character();
 	put_text("EXIT end\n");
 	out(0xf4, 0); /* ends QEMU where it has such a device */
