@@ -226,17 +226,19 @@ bool address_space_find_page(const struct address_space *space, struct input_add
 	const struct table_format *format = space->format;
 	const uint64_t large_mask = format->large_mask, large_leaf = format->large_leaf, mask = format->address_mask;
 	uint64_t entry = space->root.value;
-	unsigned int level = TABLE_LEVELS;
+	unsigned int shift = PAGE_SHIFT + 9 * TABLE_LEVELS;
 
 	do {
-		level--;
-		entry = read_entry(entry_at(phys_at(entry & mask), at, level));
+		const uint64_t *table = arch_page(phys_at(entry & mask));
+
+		shift -= 9;
+		entry = read_entry(&table[at.value >> shift & (TABLE_ENTRIES - 1)]);
 		if (entry == 0)
 			return false;
-	} while (level > 0 && (entry & large_mask) != large_leaf);
+	} while (shift > PAGE_SHIFT && (entry & large_mask) != large_leaf);
 	if ((entry ^ format->leaf[ACCESS_CPU]) & format->access_mask)
 		return false;
-	*page = phys_at((entry & mask) | (at.value & (level_bytes(level) - PAGE_BYTES)));
+	*page = phys_at((entry & mask) | (at.value & ((1ull << shift) - PAGE_BYTES)));
 	return true;
 }
 

@@ -52,6 +52,14 @@ static bool find(const struct memory *memory, uint64_t address, uint32_t size_by
 	return span->part[1];
 }
 
+/** Where bytes lie that lie in one page, as most do; NULL if they do not, or are not there. */
+static uint8_t *find_in_one_page(const struct memory *memory, uint64_t address, uint32_t size_bytes)
+{
+	uint32_t left;
+
+	return (address & (PAGE_BYTES - 1)) + size_bytes <= PAGE_BYTES ? locate(memory, address, &left) : NULL;
+}
+
 /** What follows @done bytes of a span, and how many (@left) of @size_bytes lie there in a row. */
 static uint8_t *rest_of(const struct span *span, uint32_t done, uint32_t size_bytes, uint32_t *left)
 {
@@ -79,8 +87,13 @@ static void copy(uint8_t *to, const uint8_t *from, uint32_t size_bytes)
 
 bool memory_read(struct memory *memory, uint64_t address, void *to, uint32_t size_bytes)
 {
+	const uint8_t *place = find_in_one_page(memory, address, size_bytes);
 	struct span span;
 
+	if (place) {
+		copy(to, place, size_bytes);
+		return true;
+	}
 	if (!find(memory, address, size_bytes, &span))
 		return false;
 	copy(to, span.part[0], span.first_bytes);
@@ -91,8 +104,13 @@ bool memory_read(struct memory *memory, uint64_t address, void *to, uint32_t siz
 
 bool memory_write(struct memory *memory, uint64_t address, const void *from, uint32_t size_bytes)
 {
+	uint8_t *place = find_in_one_page(memory, address, size_bytes);
 	struct span span;
 
+	if (place) {
+		copy(place, from, size_bytes);
+		return true;
+	}
 	if (!find(memory, address, size_bytes, &span))
 		return false;
 	copy(span.part[0], from, span.first_bytes);

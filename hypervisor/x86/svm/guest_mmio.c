@@ -35,14 +35,11 @@ static void load_state(struct mmio_state *state, const struct vmcb *vmcb, const 
 	const struct vmcb_segment *segments[] = { &vmcb->es, &vmcb->cs, &vmcb->ss,
 						  &vmcb->ds, &vmcb->fs, &vmcb->gs };
 
-	*state = (struct mmio_state){
-		.paging = paging_of(vmcb),
-		.rip = vmcb->rip,
-		.rflags = vmcb->rflags,
-		.mode = code_mode(vmcb),
-	};
-	for (unsigned int i = 0; i < GPR_COUNT; i++)
-		state->gpr[i] = gpr[i];
+	state->paging = paging_of(vmcb);
+	state->rip = vmcb->rip;
+	state->rflags = vmcb->rflags;
+	state->mode = code_mode(vmcb);
+	__builtin_memcpy(state->gpr, gpr, sizeof(state->gpr));
 	state->gpr[GPR_RAX] = vmcb->rax;
 	state->gpr[GPR_RSP] = vmcb->rsp;
 	/* In 64-bit code only FS and GS have a base. */
@@ -52,8 +49,7 @@ static void load_state(struct mmio_state *state, const struct vmcb *vmcb, const 
 
 static void store_state(const struct mmio_state *state, struct vmcb *vmcb, uint64_t *gpr)
 {
-	for (unsigned int i = 0; i < GPR_COUNT; i++)
-		gpr[i] = state->gpr[i];
+	__builtin_memcpy(gpr, state->gpr, sizeof(state->gpr));
 	vmcb->rax = state->gpr[GPR_RAX];
 	vmcb->rsp = state->gpr[GPR_RSP];
 	vmcb->rip = state->rip;
