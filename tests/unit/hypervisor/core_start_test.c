@@ -140,13 +140,18 @@ static void leaves_carry_the_memory_type_of_their_stretch(void **state)
 	assert_int_equal(*leaf_of(&core.service, (36ull << 20) + 4096) >> 3 & 7, 4);
 	assert_int_equal(*leaf_of(&core.service, 36ull << 20) >> 3 & 7, 6);
 	assert_int_equal(frames->state, FRAME_VCPU);
-	frames->state = FRAME_RELEASED;
-	core.frames.count[FRAME_RELEASED]++;
-	core.frames.count[FRAME_VCPU]--;
+	frame_set(&core.frames, frames, 1, FRAME_RELEASED, NO_GUEST, 0);
 	assert_int_equal(ownership_take_back(held, phys_at(36ull << 20), 1), BULKHEAD_OK);
-	core_unlock(held);
 	assert_int_equal(*leaf_of(&core.service, 36ull << 20) >> 3 & 7, 4);
 	assert_int_equal(service_mapping(36ull << 20).level, 1);
+	/* So do pages in a row, of which some lie before the stretch that begins among them. */
+	frames = frame_of(&core.frames, phys_at((33ull << 20) - 4 * PAGE_BYTES));
+	assert_int_equal(ownership_take(held, phys_at((33ull << 20) - 4 * PAGE_BYTES), 8, FRAME_VCPU, 0), BULKHEAD_OK);
+	frame_set(&core.frames, frames, 8, FRAME_RELEASED, NO_GUEST, 0);
+	assert_int_equal(ownership_take_back(held, phys_at((33ull << 20) - 4 * PAGE_BYTES), 8), BULKHEAD_OK);
+	core_unlock(held);
+	assert_int_equal(*leaf_of(&core.service, (33ull << 20) - PAGE_BYTES) >> 3 & 7, DEFAULT_MEMORY_TYPE);
+	assert_int_equal(*leaf_of(&core.service, 33ull << 20) >> 3 & 7, 4);
 }
 
 static void a_type_that_ends_inside_ram_ends_a_large_page(void **state)
