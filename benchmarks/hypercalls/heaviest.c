@@ -300,6 +300,30 @@ static void resets(void **state)
 	destroy(handle);
 }
 
+static void balloons(void **state)
+{
+	uint64_t handle = make_with_balloon(64);
+	struct core_locked held;
+	struct phys page;
+
+	(void)state;
+	count_scenario("balloon");
+	inflate(20, 40);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	(void)read_at(handle, REGISTERS + 0x14, 1);
+	make_chain(QUEUE, 0, 4, 0);
+	offer_first(QUEUE);
+	notify(handle);
+	/* A whole area that was given up comes back at once. */
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(2), 2ull << 20, 512), BULKHEAD_OK);
+	held = core_lock();
+	for (uint64_t i = 0; i < 512; i++)
+		assert_int_equal(ownership_relinquish(held, guest_of(handle), guest_phys_at((2ull << 20) + i * PAGE_BYTES),
+						      &page), BULKHEAD_OK);
+	core_unlock(held);
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_RECLAIM, LARGE(2), 512, 0, 0), BULKHEAD_OK);
+}
+
 /* A random walk through all calls, for what nobody thought of. */
 static void random_calls(void **state)
 {
@@ -316,7 +340,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(machine_calls), TEST(pages_of_a_huge_page), TEST(small_pages), TEST(processors), TEST(descriptions),
-		TEST(whole_pages), TEST(single_bytes), TEST(empty_descriptors), TEST(resets), TEST(random_calls),
+		TEST(whole_pages), TEST(single_bytes), TEST(empty_descriptors), TEST(resets), TEST(balloons), TEST(random_calls),
 	};
 
 	return cmocka_run_group_tests_name("hypercalls", tests, NULL, NULL);

@@ -103,6 +103,8 @@ static bool take(struct balloon *balloon, uint8_t number, struct balloon_step *s
 		if (queue->broken || !queue->event_index || !virtqueue_want_notify(queue, true))
 			return false;
 	}
+	/* Looking at many descriptors is work as well. */
+	step->left -= step->left < balloon->chain.descriptor_count / 8u ? step->left : balloon->chain.descriptor_count / 8u;
 	balloon->chain_waits = true;
 	balloon->chain_queue = number;
 	balloon->done_pages = 0;

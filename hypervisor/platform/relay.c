@@ -8,8 +8,10 @@
 
 #define NONE RELAY_DESCRIPTORS
 
-/* What handling a request or one of its pieces costs beside the copy, in bytes of the budget. */
-#define STEP_BYTES 1024u
+/* What work costs beside the copy, in bytes of the budget: handling a request or one of its pieces, and looking at one of
+ * its descriptors, which may have none. */
+#define STEP_BYTES	 2560u
+#define DESCRIPTOR_BYTES 256u
 
 struct area_descriptor {
 	uint64_t address;
@@ -76,15 +78,6 @@ bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, struc
 void relay_stop(struct relay_queue *queue)
 {
 	*queue = (struct relay_queue){ .sending_head = NONE, .returning_head = NONE };
-}
-
-unsigned int relay_in_flight(const struct relay_queue *queue)
-{
-	unsigned int count = 0;
-
-	for (unsigned int i = 0; i < RELAY_DESCRIPTORS; i++)
-		count += queue->is_head[i];
-	return count;
 }
 
 static void free_chain(struct relay_queue *queue, uint16_t head)
@@ -208,7 +201,7 @@ static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struc
 }
 
 /** Takes the next request, if one is there and fits. Returns whether one is being sent. */
-static bool take_request(struct relay_queue *queue)
+static bool take_request(struct relay_queue *queue, uint32_t *budget_bytes)
 {
 	uint32_t needed;
 
@@ -216,6 +209,7 @@ static bool take_request(struct relay_queue *queue)
 		if (virtqueue_take(&queue->guest, &queue->chain) != VIRTQUEUE_CHAIN)
 			return false;
 		queue->chain_waits = true;
+		spend(budget_bytes, queue->chain.descriptor_count * DESCRIPTOR_BYTES);
 	}
 	needed = descriptors_needed(&queue->chain);
 	/* A request without any memory, or larger than the whole area, is one no driver of ours makes. */
@@ -248,7 +242,11 @@ void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct rela
 	if (!queue->guest.ready)
 		return;
 	while (!queue->backend_broken && !queue->guest.broken) {
-		if (queue->sending_head == NONE && !take_request(queue)) {
+		if (queue->sending_head == NONE && budget_bytes < RELAY_PAGE_BYTES) {
+			effects->more = true;
+			break;
+		}
+		if (queue->sending_head == NONE && !take_request(queue, &budget_bytes)) {
 			if (is_drained(queue))
 				break;
 			continue;
@@ -259,6 +257,7 @@ void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct rela
 			queue->backend_broken = true;
 		queue->sending_head = NONE;
 		published = true;
+		spend(&budget_bytes, STEP_BYTES);
 	}
 	effects->notify_backend |= published && backend_wants_kick(queue);
 	effects->guest_broken |= queue->guest.broken;

@@ -86,7 +86,4 @@ void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct rela
 /** Moves completions from the backend to the guest, copying at most @budget_bytes (at least 4096). */
 void relay_return(struct relay_queue *queue, uint32_t budget_bytes, struct relay_effects *effects);
 
-/** Requests the backend has now. */
-unsigned int relay_in_flight(const struct relay_queue *queue);
-
 #endif

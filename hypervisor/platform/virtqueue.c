@@ -23,7 +23,7 @@ enum { DESCRIPTOR_NEXT = 1, DESCRIPTOR_WRITE = 2, DESCRIPTOR_INDIRECT = 4 };
 enum { AVAILABLE_NO_INTERRUPT = 1, USED_NO_NOTIFY = 1 };
 enum { RING_FLAGS = 0, RING_INDEX = 2, RING_ENTRIES = 4 };
 
-#define WINDOW_DESCRIPTORS 16u
+#define WINDOW_DESCRIPTORS 16u /* of a table, that are read before it is known that a chain jumps about in it */
 
 _Static_assert(sizeof(struct ring_descriptor) == 16, "virtio 1.2, 2.7.5");
 _Static_assert(sizeof(struct ring_used) == 8, "virtio 1.2, 2.7.8");
@@ -103,12 +103,15 @@ static bool add_segment(struct virtqueue_chain *chain, const struct ring_descrip
 	return true;
 }
 
-/** Copies of some of a table's descriptors in a row: drivers lay chains out in order, and finding memory costs. */
+/**
+ * Copies of a table's descriptors: finding memory costs, and drivers lay chains out in order, so some in a row from the
+ * first one on; once another one is asked for, all of the table's.
+ */
 struct window {
 	uint64_t table;
-	uint32_t count; /* of the table */
+	uint32_t count; /* of the table, at most VIRTQUEUE_SEGMENTS_MAX */
 	uint32_t first, filled;
-	struct ring_descriptor descriptors[WINDOW_DESCRIPTORS];
+	struct ring_descriptor descriptors[VIRTQUEUE_SEGMENTS_MAX];
 };
 
 static bool read_descriptor(struct virtqueue *queue, struct window *window, uint32_t index,
@@ -117,12 +120,14 @@ static bool read_descriptor(struct virtqueue *queue, struct window *window, uint
 	if (index >= window->count)
 		return false;
 	if (index - window->first >= window->filled) {
-		uint32_t left = window->count - index;
+		bool is_first = window->filled == 0;
 
-		window->first = index;
-		window->filled = left < WINDOW_DESCRIPTORS ? left : WINDOW_DESCRIPTORS;
-		if (!memory_read(queue->memory, window->table + sizeof(*descriptor) * index, window->descriptors,
-				 window->filled * (uint32_t)sizeof(*descriptor)))
+		window->first = is_first ? index : 0;
+		window->filled = window->count - window->first;
+		if (is_first && window->filled > WINDOW_DESCRIPTORS)
+			window->filled = WINDOW_DESCRIPTORS;
+		if (!memory_read(queue->memory, window->table + sizeof(*descriptor) * window->first,
+				 window->descriptors, window->filled * (uint32_t)sizeof(*descriptor)))
 			return false;
 	}
 	*descriptor = window->descriptors[index - window->first];
@@ -130,8 +135,9 @@ static bool read_descriptor(struct virtqueue *queue, struct window *window, uint
 }
 
 /**
- * Follows one table (the ring's, or an indirect one) from @index.
- * @count: entries of the table, which also bounds the walk: a longer chain is a loop
+ * Follows one table (the ring's, or an indirect one) from @index. A chain longer than its table is a loop; one longer
+ * than a queue may be is refused, however its descriptors are spread (2.7.5.3.1).
+ * @count: entries of the table
  * @indirect: set to the descriptor of an indirect table that ends the chain
  */
 static bool walk_table(struct virtqueue *queue, struct virtqueue_chain *chain, uint64_t table, uint32_t count,
@@ -142,9 +148,10 @@ static bool walk_table(struct virtqueue *queue, struct virtqueue_chain *chain, u
 	window.table = table;
 	window.count = count;
 	window.first = window.filled = 0;
-	for (uint32_t steps = 0; steps < count; steps++) {
+	for (uint32_t steps = 0; steps < count && chain->descriptor_count <= VIRTQUEUE_SEGMENTS_MAX; steps++) {
 		struct ring_descriptor descriptor;
 
+		chain->descriptor_count++;
 		if (!read_descriptor(queue, &window, index, &descriptor))
 			return false;
 		if (descriptor.flags & DESCRIPTOR_INDIRECT) {
@@ -184,7 +191,7 @@ enum virtqueue_result virtqueue_take(struct virtqueue *queue, struct virtqueue_c
 		return broken(queue);
 
 	chain->head = head;
-	chain->segment_count = 0;
+	chain->segment_count = chain->descriptor_count = 0;
 	chain->read_bytes = chain->write_bytes = 0;
 	if (!walk_table(queue, chain, queue->descriptors, queue->size, head, &indirect))
 		return broken(queue);

@@ -34,6 +34,7 @@ struct virtqueue_segment {
 struct virtqueue_chain {
 	uint16_t head; /**< what virtqueue_complete() wants back */
 	uint16_t segment_count;
+	uint16_t descriptor_count; /**< looked at: what taking it cost */
 	uint32_t read_bytes, write_bytes; /**< sums over the segments */
 	struct virtqueue_segment segments[VIRTQUEUE_SEGMENTS_MAX];
 };

@@ -5,7 +5,7 @@
  * sanitizers, touches nothing but its own state and the two memories.
  */
 #include "fake_memory.h"
-#include "relay.h"
+#include "relay_parts.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -181,4 +181,52 @@ static inline void make_requests(uint16_t count, uint32_t size_bytes, bool write
 	available[1] = (uint16_t)(available[1] + count);
 }
 
+/* A balloon's inflate queue, with its rings where start_driver() puts them; the deflate queue's lie behind. */
+static inline uint64_t make_with_balloon(uint64_t page_count)
+{
+	static const struct bulkhead_device_description balloon = {
+		.type = 5, .class_code = 0xff0000, .queue_count = 2, .queue_size_max = 128,
+		.config_bytes = 8, .config_writable_bytes = 8,
+	};
+	uint64_t handle = make_platform();
+
+	memcpy(page_at(LIST), &balloon, sizeof(balloon));
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_DEVICE, handle, SLOT, LIST, 0), BULKHEAD_OK);
+	assert_int_equal(add_relay(handle, SLOT << 8), BULKHEAD_INVALID);
+	memcpy(page_at(LIST), &balloon, sizeof(balloon));
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_DEVICE, handle, SLOT + 1, LIST, 0), BULKHEAD_LIMIT);
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(1), 0, page_count), BULKHEAD_OK);
+	add_vcpu(handle);
+	seal(handle);
+	write_at(handle, ecam(0x10), 4, REGISTERS);
+	write_at(handle, ecam(0x04), 2, 6);
+	write_at(handle, REGISTERS + 0x14, 1, 3);
+	write_at(handle, REGISTERS + 0x08, 4, 1);
+	write_at(handle, REGISTERS + 0x0c, 4, 1);
+	write_at(handle, REGISTERS + 0x14, 1, 11);
+	for (uint64_t queue = 0; queue < 2; queue++) {
+		write_at(handle, REGISTERS + 0x16, 2, queue);
+		write_at(handle, REGISTERS + 0x20, 8, RING(8 * queue) + DESCRIPTORS);
+		write_at(handle, REGISTERS + 0x28, 8, RING(8 * queue) + AVAILABLE);
+		write_at(handle, REGISTERS + 0x30, 8, RING(8 * queue) + USED);
+		write_at(handle, REGISTERS + 0x1c, 2, 1);
+	}
+	write_at(handle, REGISTERS + 0x14, 1, 15);
+	/* No backend hears of it, and none can be lost. */
+	assert_int_equal(run_page()->exit, BULKHEAD_RUN_INTERRUPT);
+	assert_int_equal(read_at(handle, REGISTERS + 0x14, 1), 15);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_LOSE, handle, SLOT, 0, 0), BULKHEAD_BAD_STATE);
+	return handle;
+}
+
+/* One request that puts guest pages into the balloon. */
+static inline void inflate(uint32_t first, uint32_t count)
+{
+	uint32_t *numbers = (uint32_t *)guest_memory(BUFFER);
+
+	for (uint32_t i = 0; i < count; i++)
+		numbers[i] = first + i;
+	make_requests(1, 4 * count, false);
+}
+
 #endif

@@ -4,7 +4,7 @@
  * A small driver fills a guest's ring; a small backend serves the relay area; both can lie.
  */
 #include "fake_memory.h"
-#include "relay.h"
+#include "relay_parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -293,6 +293,56 @@ static void broken_guest_rings_stop_the_queue(void **state)
 	assert_true(effects.guest_broken);
 }
 
+/* A chain of @count descriptors from the ring's last to its first; all but the chain's last are empty. */
+static void make_backward_chain(unsigned int count, uint32_t size_bytes, uint16_t flags)
+{
+	for (unsigned int i = 0; i < count; i++)
+		*desc(count - 1 - i) = (struct descriptor){ DATA, i + 1 == count ? size_bytes : 0,
+							    i + 1 == count ? flags : 1, (uint16_t)(count - 2 - i) };
+}
+
+static void chains_may_jump_about(void **state)
+{
+	(void)state;
+	set_up(false);
+	make_backward_chain(QUEUE_SIZE, 8, 0);
+	offer(QUEUE_SIZE - 1);
+	forward();
+	assert_false(effects.guest_broken);
+	assert_int_equal(relay_in_flight(&relay), 1);
+}
+
+static void descriptors_without_memory_are_work_too(void **state)
+{
+	(void)state;
+	set_up(false);
+	make_backward_chain(QUEUE_SIZE, 8, 0);
+	for (unsigned int i = 0; i < 10; i++)
+		offer(QUEUE_SIZE - 1);
+	memset(&effects, 0, sizeof(effects));
+	relay_forward(&relay, 65536, &effects);
+	assert_true(effects.more);
+	assert_in_range(relay_in_flight(&relay), 1, 2);
+	forward();
+	assert_int_equal(relay_in_flight(&relay), 10);
+}
+
+static void a_chain_is_no_longer_than_a_queue_wherever_it_lies(void **state)
+{
+	struct descriptor *table = (struct descriptor *)(guest_bytes + (DATA - GUEST_START));
+
+	(void)state;
+	for (unsigned int inner = 63; inner <= 66; inner++) {
+		set_up(false);
+		make_backward_chain(64, 16 * inner, 4);
+		for (unsigned int i = 0; i < inner; i++)
+			table[i] = (struct descriptor){ DATA + 0x1000, 8, i + 1 < inner, (uint16_t)(i + 1) };
+		offer(63);
+		forward();
+		assert_int_equal(effects.guest_broken, inner == 66);
+	}
+}
+
 static void put_one_in_flight(void)
 {
 	set_up(false);
@@ -488,6 +538,9 @@ int main(void)
 		cmocka_unit_test(a_driver_with_event_index_is_asked_to_notify_again),
 		cmocka_unit_test_setup(no_call_copies_more_than_its_budget, set_up_plain),
 		cmocka_unit_test(broken_guest_rings_stop_the_queue),
+		cmocka_unit_test(chains_may_jump_about),
+		cmocka_unit_test(descriptors_without_memory_are_work_too),
+		cmocka_unit_test(a_chain_is_no_longer_than_a_queue_wherever_it_lies),
 		cmocka_unit_test(lying_backends_break_only_their_queue),
 		cmocka_unit_test(what_a_backend_writes_into_the_tables_is_not_believed),
 		cmocka_unit_test(interrupts_follow_the_drivers_wish),
