@@ -35,7 +35,11 @@ static const char *const key_names[] = {"system", "user", "identity"};
 
 int personal_complain(struct personal *personal, int result, const char *text)
 {
-	snprintf(personal->error, AGENT_ERROR_MAX, "%s: %s", personal->guest, text);
+	/* Some texts, the store's, have it already. */
+	bool full = result == -ENOSPC && !strstr(text, "free space");
+
+	snprintf(personal->error, AGENT_ERROR_MAX, "%s: %s%s", personal->guest, text,
+		 full ? "; nothing was lost: free space and ask again" : "");
 	return result;
 }
 

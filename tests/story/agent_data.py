@@ -326,7 +326,7 @@ def full_disk_is_said_and_nothing_is_lost(directory, keep):
     run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small)
     try:
         status, text = first.command("guest", "export", "personal", os.path.join(small, "out"), ok=False)
-        assert status == 1 and "No space left" in text, text
+        assert status == 1 and "No space left" in text and "free space and ask again" in text, text
         assert os.listdir(small) == [], os.listdir(small)
         print(f"# disk full: {text.strip()}")
     finally:
