@@ -81,6 +81,7 @@ struct processor {
 	uint32_t is_stopped;	 /* parked for good */
 	uint32_t is_nmi_blocked; /* an NMI was handed on and has not returned */
 	uint32_t is_nmi_pending;
+	uint32_t is_machine_check_pending;
 	uint32_t requests;	 /* enum request; written by all */
 	uint32_t doorbell;	 /* a ring is on its way; written by all */
 	uint64_t flush_wanted;	 /* number of the last flush asked of this processor */

@@ -112,6 +112,12 @@ def all_processors_stop(_session, pc):
     return f"the serial port went on: {found.group(1)[:80]}" if found and found.group(1).strip() else ""
 
 
+def hypervisor_stands(_session, pc):
+    """Linux is told of the machine check and ends of it; the hypervisor says nothing."""
+    found = re.search(r"bulkhead: .*panic.*", pc.text())
+    return found.group(0) if found else ""
+
+
 SHARE = 3  # of the rows in turns
 UNDER = [runs_under_bulkhead, no_panic, guests_memory_is_cleared_first]
 GUESTS = [*UNDER, no_stray_nmi]
@@ -142,6 +148,8 @@ BOOTS = [
     Boot("panic", "uefi", first=["provoke_panic"], until="the machine has stopped",
          buttons={"break_hypervisor": break_hypervisor}, pc={"debugger": True},
          checks=[panic_names_reason_registers_and_build, all_processors_stop], in_turns=True),
+    Boot("machine-check", "uefi", first=["provoke_machine_check"], until="Kernel panic - not syncing: Fatal",
+         checks=[hypervisor_stands], in_turns=True),
     Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable", "guest_runs_by_the_kvm_api"], series="6.12",
          checks=UNDER, in_turns=True),
     Boot("guests-by-hypercall", "uefi",

@@ -214,6 +214,15 @@ static void wait_for_requests(struct processor *processor)
 	}
 }
 
+/* One that came while a guest ran. */
+static void hand_on_machine_check(struct processor *processor, struct vmcb *vmcb)
+{
+	if (!processor->is_machine_check_pending || (vmcb->event & EVENT_VALID))
+		return;
+	processor->is_machine_check_pending = 0;
+	vmcb->event = VECTOR_MC | EVENT_EXCEPTION | EVENT_VALID;
+}
+
 static void hand_on_nmi(struct processor *processor, struct vmcb *vmcb)
 {
 	if (!processor->is_nmi_pending || processor->is_nmi_blocked || (vmcb->event & EVENT_VALID))
@@ -229,6 +238,7 @@ void svm_run_once(struct processor *processor)
 	struct vmcb *vmcb = svm_service(processor);
 
 	wait_for_requests(processor);
+	hand_on_machine_check(processor, vmcb);
 	hand_on_nmi(processor, vmcb);
 	svm_switch(processor);
 	vmcb->tlb_control = 0;

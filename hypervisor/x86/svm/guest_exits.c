@@ -454,6 +454,11 @@ bool svm_guest_exit(struct processor *processor, struct vcpu *vcpu, struct bulkh
 		return refuse(processor, VECTOR_DB);
 	case EXIT_EXCEPTION + VECTOR_AC:
 		return refuse(processor, VECTOR_AC);
+	case EXIT_EXCEPTION + VECTOR_MC:
+		/* The machine's, not the guest's: the service domain's kernel asks the banks. */
+		svm_guest_keep_shadow(vcpu);
+		processor->is_machine_check_pending = 1;
+		return svm_guest_tell(guest, run, BULKHEAD_RUN_INTERRUPT);
 	case EXIT_SHUTDOWN:
 		return svm_guest_end(guest, run, BULKHEAD_RUN_SHUTDOWN);
 	case (uint32_t)EXIT_INVALID:

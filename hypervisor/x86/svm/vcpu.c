@@ -45,7 +45,7 @@ static void *page_of(const struct vcpu *vcpu, unsigned int number)
 
 static void set_controls(struct vmcb *vmcb, const struct vcpu *vcpu)
 {
-	vmcb->intercept_exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC;
+	vmcb->intercept_exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
 	vmcb->intercept1 = INTERCEPT1_INTR | INTERCEPT1_NMI | INTERCEPT1_SMI | INTERCEPT1_INIT |
 			   INTERCEPT1_RDPMC | INTERCEPT1_CPUID | INTERCEPT1_INVD | INTERCEPT1_HLT |
 			   INTERCEPT1_INVLPGA | INTERCEPT1_IO | INTERCEPT1_MSR |

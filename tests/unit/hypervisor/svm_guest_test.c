@@ -358,6 +358,19 @@ static void a_running_vcpu_is_rung_and_not_named(void **state)
 	assert_false(leave(1, EXIT_NMI, 0, 0));
 }
 
+static void a_machine_check_is_the_service_domains(void **state)
+{
+	(void)state;
+	blocks[0].interrupt_shadow = 1;
+	assert_false(leave(0, EXIT_EXCEPTION + VECTOR_MC, 0, 0));
+	assert_int_equal(run_page(0)->exit, BULKHEAD_RUN_INTERRUPT);
+	assert_int_equal(processors[0].is_machine_check_pending, 1);
+	/* The guest sees nothing of it and goes on where it was. */
+	assert_int_equal(blocks[0].event, 0);
+	assert_int_equal(blocks[0].rip, CODE_AT);
+	assert_int_equal(blocks[0].interrupt_shadow, 1);
+}
+
 static void faults_of_the_walk_and_of_fetches_are_no_accesses(void **state)
 {
 	(void)state;
@@ -563,6 +576,7 @@ int main(void)
 		cmocka_unit_test_setup(a_deadline_is_told_once_unless_it_moves_earlier, setup),
 		cmocka_unit_test_setup(a_second_processor_waits_and_starts_where_it_is_told, setup),
 		cmocka_unit_test_setup(a_running_vcpu_is_rung_and_not_named, setup),
+		cmocka_unit_test_setup(a_machine_check_is_the_service_domains, setup),
 		cmocka_unit_test_setup(faults_of_the_walk_and_of_fetches_are_no_accesses, setup),
 		cmocka_unit_test_setup(an_instruction_that_is_not_known_ends_the_guest, setup),
 		cmocka_unit_test_setup(empty_declared_memory_is_asked_for, setup),
