@@ -18,21 +18,10 @@ struct hypercall {
 	uint64_t value;
 };
 
-/** One call: its number, its name in reports, how many arguments it takes, and what does it. */
-struct hypercall_row {
-	uint32_t number;
-	uint32_t argument_count;
-	const char *name;
-	MUST_USE enum bulkhead_error (*handler)(const uint64_t *arguments, uint64_t *value);
-};
-
 /**
  * Does a hypercall of the service domain. Never fails as such: the answer is in the call.
  * Counts the call and its time for the processor it runs on.
  */
 void hypercall_dispatch(struct hypercall *call);
-
-/** Name of a call, for reports; "unknown" for numbers without one. */
-const char *hypercall_name(uint64_t number);
 
 #endif

@@ -1,54 +1,48 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The handlers behind the hypercall table, one a call; docs/hypercalls.md describes them.
- * Arguments arrive as the caller's registers held them. value starts as 0.
  */
 #ifndef BULKHEAD_CORE_HYPERCALLS_H
 #define BULKHEAD_CORE_HYPERCALLS_H
 
 #include "ownership.h"
 
-/** A handle argument's guest, with the core's lock taken. */
-struct target {
-	struct core_locked held;
-	struct guest *guest; /* NULL: none, or the service domain where a call allows it */
-	enum bulkhead_error error;
+/** What a handler works on. */
+struct request {
+	struct core_locked held; /* unset if the call takes its locks itself */
+	struct guest *guest;	 /* that the first argument names; NULL: the service domain, or the call is for no guest */
+	const uint64_t *arguments; /* HYPERCALL_ARGUMENTS, as the caller's registers held them */
+	uint64_t value;		   /* of the call; starts as 0 */
 };
 
-/** Takes the core's lock and finds the guest; error is NO_GUEST if no guest has the handle. */
-struct target target_guest(uint64_t handle);
-
-/** Gives the lock back and returns the target's error. */
-enum bulkhead_error target_end(struct target target);
-
-enum bulkhead_error hypercalls_version(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_status(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_stats(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_log_read(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_create(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_pay(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_refund(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_range(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_donate(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_load(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_share(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_unshare(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_seal(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_measure(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_reclaim(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_guest_destroy(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_vcpu_create(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_vcpu_set(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_vcpu_get(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_vcpu_run(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_create(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_blob(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_device(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_config(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_relay(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_line(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_backend(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_release(const uint64_t *arguments, uint64_t *value);
-enum bulkhead_error hypercalls_platform_lose(const uint64_t *arguments, uint64_t *value);
+enum bulkhead_error hypercalls_version(struct request *request);
+enum bulkhead_error hypercalls_status(struct request *request);
+enum bulkhead_error hypercalls_stats(struct request *request);
+enum bulkhead_error hypercalls_log_read(struct request *request);
+enum bulkhead_error hypercalls_guest_create(struct request *request);
+enum bulkhead_error hypercalls_guest_pay(struct request *request);
+enum bulkhead_error hypercalls_guest_refund(struct request *request);
+enum bulkhead_error hypercalls_guest_range(struct request *request);
+enum bulkhead_error hypercalls_guest_donate(struct request *request);
+enum bulkhead_error hypercalls_guest_load(struct request *request);
+enum bulkhead_error hypercalls_guest_share(struct request *request);
+enum bulkhead_error hypercalls_guest_unshare(struct request *request);
+enum bulkhead_error hypercalls_guest_seal(struct request *request);
+enum bulkhead_error hypercalls_guest_measure(struct request *request);
+enum bulkhead_error hypercalls_guest_reclaim(struct request *request);
+enum bulkhead_error hypercalls_guest_destroy(struct request *request);
+enum bulkhead_error hypercalls_vcpu_create(struct request *request);
+enum bulkhead_error hypercalls_vcpu_set(struct request *request);
+enum bulkhead_error hypercalls_vcpu_get(struct request *request);
+enum bulkhead_error hypercalls_vcpu_run(struct request *request);
+enum bulkhead_error hypercalls_platform_create(struct request *request);
+enum bulkhead_error hypercalls_platform_blob(struct request *request);
+enum bulkhead_error hypercalls_platform_device(struct request *request);
+enum bulkhead_error hypercalls_platform_config(struct request *request);
+enum bulkhead_error hypercalls_platform_relay(struct request *request);
+enum bulkhead_error hypercalls_platform_line(struct request *request);
+enum bulkhead_error hypercalls_platform_backend(struct request *request);
+enum bulkhead_error hypercalls_platform_release(struct request *request);
+enum bulkhead_error hypercalls_platform_lose(struct request *request);
 
 #endif

@@ -1,209 +1,109 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls about guests and their processors: each finds the guest by its handle under the core's lock
- * and hands on to the function that checks and acts.
+ * Calls about guests and their processors: each hands on to the function that checks and acts.
  */
 #include "hypercalls.h"
 
-struct target target_guest(uint64_t handle)
+enum bulkhead_error hypercalls_guest_create(struct request *request)
 {
-	struct target target = { .held = core_lock() };
-
-	target.guest = guest_find(target.held, handle);
-	target.error = target.guest ? BULKHEAD_OK : BULKHEAD_NO_GUEST;
-	return target;
+	return guest_create(request->held, phys_at(request->arguments[0]), request->arguments[1], &request->value);
 }
 
-/* Handle 0 means the service domain. */
-static struct target target_payer(uint64_t handle)
+enum bulkhead_error hypercalls_guest_pay(struct request *request)
 {
-	struct target target = target_guest(handle);
-
-	if (handle == 0)
-		target.error = BULKHEAD_OK;
-	return target;
+	return ownership_pay(request->held, request->guest, phys_at(request->arguments[1]));
 }
 
-enum bulkhead_error target_end(struct target target)
+enum bulkhead_error hypercalls_guest_refund(struct request *request)
 {
-	core_unlock(target.held);
-	return target.error;
-}
+	struct phys page = { 0 };
+	enum bulkhead_error error = ownership_refund(request->held, request->guest, &page);
 
-enum bulkhead_error hypercalls_guest_create(const uint64_t *arguments, uint64_t *value)
-{
-	struct core_locked held = core_lock();
-	enum bulkhead_error error = guest_create(held, phys_at(arguments[0]), arguments[1], value);
-
-	core_unlock(held);
+	if (!error)
+		request->value = page.value;
 	return error;
 }
 
-enum bulkhead_error hypercalls_guest_pay(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_guest_range(struct request *request)
 {
-	struct target target = target_payer(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = ownership_pay(target.held, target.guest, phys_at(arguments[1]));
-	return target_end(target);
+	return guest_add_range(request->held, request->guest, guest_phys_at(request->arguments[1]), request->arguments[2]);
 }
 
-enum bulkhead_error hypercalls_guest_refund(const uint64_t *arguments, uint64_t *value)
+static enum bulkhead_error give(struct request *request, enum transfer_kind kind)
 {
-	struct target target = target_payer(arguments[0]);
-	struct phys page = { 0 };
-
-	if (!target.error)
-		target.error = ownership_refund(target.held, target.guest, &page);
-	if (!target.error)
-		*value = page.value;
-	return target_end(target);
+	return ownership_give(request->held, request->guest, phys_at(request->arguments[1]), guest_phys_at(request->arguments[2]),
+			      request->arguments[3], kind);
 }
 
-enum bulkhead_error hypercalls_guest_range(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_guest_donate(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_add_range(target.held, target.guest,
-					       guest_phys_at(arguments[1]), arguments[2]);
-	return target_end(target);
+	return give(request, TRANSFER_DONATE);
 }
 
-static enum bulkhead_error give(const uint64_t *arguments, enum transfer_kind kind)
+enum bulkhead_error hypercalls_guest_load(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	if (!target.error)
-		target.error = ownership_give(target.held, target.guest, phys_at(arguments[1]),
-					      guest_phys_at(arguments[2]), arguments[3], kind);
-	return target_end(target);
+	return give(request, TRANSFER_LOAD);
 }
 
-enum bulkhead_error hypercalls_guest_donate(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_guest_share(struct request *request)
 {
-	(void)value;
-	return give(arguments, TRANSFER_DONATE);
+	return ownership_lend(request->held, request->guest, phys_at(request->arguments[1]), guest_phys_at(request->arguments[2]),
+			      request->arguments[3]);
 }
 
-enum bulkhead_error hypercalls_guest_load(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_guest_unshare(struct request *request)
 {
-	(void)value;
-	return give(arguments, TRANSFER_LOAD);
+	return ownership_unlend(request->held, request->guest, phys_at(request->arguments[1]), request->arguments[2]);
 }
 
-enum bulkhead_error hypercalls_guest_share(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_guest_seal(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = ownership_lend(target.held, target.guest, phys_at(arguments[1]),
-					      guest_phys_at(arguments[2]), arguments[3]);
-	return target_end(target);
+	return guest_seal(request->held, request->guest);
 }
 
-enum bulkhead_error hypercalls_guest_unshare(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_guest_measure(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
+	struct bulkhead_measurement *answer = ownership_service_page(request->held, phys_at(request->arguments[1]));
+	const struct measurement *measurement = &request->guest->measurement;
 
-	(void)value;
-	if (!target.error)
-		target.error = ownership_unlend(target.held, target.guest, phys_at(arguments[1]),
-						arguments[2]);
-	return target_end(target);
-}
-
-enum bulkhead_error hypercalls_guest_seal(const uint64_t *arguments, uint64_t *value)
-{
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_seal(target.held, target.guest);
-	return target_end(target);
-}
-
-enum bulkhead_error hypercalls_guest_measure(const uint64_t *arguments, uint64_t *value)
-{
-	struct target target = target_guest(arguments[0]);
-	struct bulkhead_measurement *answer;
-
-	(void)value;
-	if (target.error)
-		return target_end(target);
-	answer = ownership_service_page(target.held, phys_at(arguments[1]));
-	if (!answer) {
-		target.error = BULKHEAD_NOT_OWNED;
-		return target_end(target);
-	}
+	if (!answer)
+		return BULKHEAD_NOT_OWNED;
 	*answer = (struct bulkhead_measurement){
-		.record_count = target.guest->measurement.record_count,
-		.is_sealed = target.guest->state == BULKHEAD_GUEST_SEALED,
+		.record_count = measurement->record_count,
+		.is_sealed = request->guest->state == BULKHEAD_GUEST_SEALED,
 	};
 	for (unsigned int i = 0; i < SHA256_BYTES; i++)
-		answer->digest[i] = target.guest->measurement.digest[i];
-	return target_end(target);
+		answer->digest[i] = measurement->digest[i];
+	return BULKHEAD_OK;
 }
 
-enum bulkhead_error hypercalls_guest_reclaim(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_guest_reclaim(struct request *request)
 {
-	struct core_locked held = core_lock();
-	enum bulkhead_error error =
-		ownership_take_back(held, phys_at(arguments[0]), arguments[1]);
-
-	(void)value;
-	core_unlock(held);
-	return error;
+	return ownership_take_back(request->held, phys_at(request->arguments[0]), request->arguments[1]);
 }
 
-enum bulkhead_error hypercalls_guest_destroy(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_guest_destroy(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_destroy(target.held, target.guest);
-	return target_end(target);
+	return guest_destroy(request->held, request->guest);
 }
 
-enum bulkhead_error hypercalls_vcpu_create(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_vcpu_create(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_add_vcpu(target.held, target.guest, arguments[1],
-					      phys_at(arguments[2]), phys_at(arguments[3]));
-	return target_end(target);
+	return guest_add_vcpu(request->held, request->guest, request->arguments[1], phys_at(request->arguments[2]),
+			      phys_at(request->arguments[3]));
 }
 
-enum bulkhead_error hypercalls_vcpu_set(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_vcpu_set(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_set_vcpu(target.held, target.guest, arguments[1],
-					      phys_at(arguments[2]));
-	return target_end(target);
+	return guest_set_vcpu(request->held, request->guest, request->arguments[1], phys_at(request->arguments[2]));
 }
 
-enum bulkhead_error hypercalls_vcpu_get(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_vcpu_get(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_get_vcpu(target.held, target.guest, arguments[1],
-					      phys_at(arguments[2]));
-	return target_end(target);
+	return guest_get_vcpu(request->held, request->guest, request->arguments[1], phys_at(request->arguments[2]));
 }
 
-enum bulkhead_error hypercalls_vcpu_run(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_vcpu_run(struct request *request)
 {
-	(void)value;
-	return guest_run_vcpu(arguments[0], arguments[1]);
+	return guest_run_vcpu(request->arguments[0], request->arguments[1]);
 }

@@ -5,10 +5,9 @@
 #include "guest_platform.h"
 #include "hypercalls.h"
 
-enum bulkhead_error hypercalls_version(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_version(struct request *request)
 {
-	(void)arguments;
-	*value = BULKHEAD_ABI_VERSION;
+	request->value = BULKHEAD_ABI_VERSION;
 	return BULKHEAD_OK;
 }
 
@@ -57,46 +56,38 @@ static void describe(struct bulkhead_status *status)
 		describe_guest(&core.guests[i], &status->guests[i]);
 }
 
-enum bulkhead_error hypercalls_status(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_status(struct request *request)
 {
-	struct core_locked held = core_lock();
-	struct bulkhead_status *status = ownership_service_page(held, phys_at(arguments[0]));
+	struct bulkhead_status *status = ownership_service_page(request->held, phys_at(request->arguments[0]));
 
-	(void)value;
-	if (status)
-		describe(status);
-	core_unlock(held);
-	return status ? BULKHEAD_OK : BULKHEAD_NOT_OWNED;
+	if (!status)
+		return BULKHEAD_NOT_OWNED;
+	describe(status);
+	return BULKHEAD_OK;
 }
 
-enum bulkhead_error hypercalls_stats(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_stats(struct request *request)
 {
-	uint64_t processor = arguments[1];
-	struct bulkhead_stats *stats;
-	struct core_locked held;
+	struct bulkhead_stats *stats = ownership_service_page(request->held, phys_at(request->arguments[0]));
+	uint64_t processor = request->arguments[1];
 
-	(void)value;
 	if (processor >= arch_processor_count())
 		return BULKHEAD_INVALID;
-	held = core_lock();
-	stats = ownership_service_page(held, phys_at(arguments[0]));
-	if (stats) {
-		*stats = core.stats[processor];
-		stats->processor = (uint32_t)processor;
-		stats->exit_count = BULKHEAD_EXIT_COUNT;
-		stats->call_count = BULKHEAD_CALL_COUNT;
-	}
-	core_unlock(held);
-	return stats ? BULKHEAD_OK : BULKHEAD_NOT_OWNED;
+	if (!stats)
+		return BULKHEAD_NOT_OWNED;
+	*stats = core.stats[processor];
+	stats->processor = (uint32_t)processor;
+	stats->exit_count = BULKHEAD_EXIT_COUNT;
+	stats->call_count = BULKHEAD_CALL_COUNT;
+	return BULKHEAD_OK;
 }
 
-enum bulkhead_error hypercalls_log_read(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_log_read(struct request *request)
 {
-	struct core_locked held = core_lock();
-	struct bulkhead_log *answer = ownership_service_page(held, phys_at(arguments[0]));
+	struct bulkhead_log *answer = ownership_service_page(request->held, phys_at(request->arguments[0]));
 
-	if (answer)
-		*value = log_read(&core.log, arguments[1], answer);
-	core_unlock(held);
-	return answer ? BULKHEAD_OK : BULKHEAD_NOT_OWNED;
+	if (!answer)
+		return BULKHEAD_NOT_OWNED;
+	request->value = log_read(&core.log, request->arguments[1], answer);
+	return BULKHEAD_OK;
 }

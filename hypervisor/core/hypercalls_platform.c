@@ -1,73 +1,56 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls about guests' platforms. Those that describe one find the guest under the core's lock; those that touch a
- * running one take the locks themselves (guest_platform.h).
+ * Calls about guests' platforms. Those that touch a running one take their locks themselves (guest_platform.h).
  */
 #include "guest_platform.h"
 #include "hypercalls.h"
 
-enum bulkhead_error hypercalls_platform_create(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_create(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_platform_create(target.held, target.guest, phys_at(arguments[1]));
-	return target_end(target);
+	return guest_platform_create(request->held, request->guest, phys_at(request->arguments[1]));
 }
 
-enum bulkhead_error hypercalls_platform_blob(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_blob(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_platform_set_blob(target.held, target.guest, guest_phys_at(arguments[1]), arguments[2]);
-	return target_end(target);
+	return guest_platform_set_blob(request->held, request->guest, guest_phys_at(request->arguments[1]),
+				       request->arguments[2]);
 }
 
-enum bulkhead_error hypercalls_platform_device(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_device(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_platform_add_device(target.held, target.guest, arguments[1], phys_at(arguments[2]));
-	return target_end(target);
+	return guest_platform_add_device(request->held, request->guest, request->arguments[1],
+					 phys_at(request->arguments[2]));
 }
 
-enum bulkhead_error hypercalls_platform_relay(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_relay(struct request *request)
 {
-	struct target target = target_guest(arguments[0]);
-
-	(void)value;
-	if (!target.error)
-		target.error = guest_platform_add_relay(target.held, target.guest, arguments[1], phys_at(arguments[2]));
-	return target_end(target);
+	return guest_platform_add_relay(request->held, request->guest, request->arguments[1],
+					phys_at(request->arguments[2]));
 }
 
-enum bulkhead_error hypercalls_platform_config(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_config(struct request *request)
 {
-	return guest_platform_configure(arguments[0], arguments[1], phys_at(arguments[2]),
-					arguments[3], value);
+	return guest_platform_configure(request->arguments[0], request->arguments[1], phys_at(request->arguments[2]),
+					request->arguments[3], &request->value);
 }
 
-enum bulkhead_error hypercalls_platform_line(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_line(struct request *request)
 {
-	return guest_platform_line(arguments[0], arguments[1], arguments[2], value);
+	return guest_platform_line(request->arguments[0], request->arguments[1], request->arguments[2],
+				   &request->value);
 }
 
-enum bulkhead_error hypercalls_platform_backend(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_backend(struct request *request)
 {
-	return guest_platform_backend(arguments[0], arguments[1], value);
+	return guest_platform_backend(request->arguments[0], request->arguments[1], &request->value);
 }
 
-enum bulkhead_error hypercalls_platform_release(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_release(struct request *request)
 {
-	return guest_platform_release(arguments[0], arguments[1], value);
+	return guest_platform_release(request->arguments[0], request->arguments[1], &request->value);
 }
 
-enum bulkhead_error hypercalls_platform_lose(const uint64_t *arguments, uint64_t *value)
+enum bulkhead_error hypercalls_platform_lose(struct request *request)
 {
-	return guest_platform_lose(arguments[0], arguments[1], value);
+	return guest_platform_lose(request->arguments[0], request->arguments[1], &request->value);
 }

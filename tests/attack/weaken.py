@@ -37,10 +37,8 @@ CHECKS = {
         "if (!address_space_is_empty(&guest->space, input_of_guest(at), (unsigned int)page_count))", "if (false)"),
     "hidden-page": Check(
         "takes a page from the service domain before it is measured", "hypervisor/core/ownership.c",
-        "\thide_from_service(held, page, frames, page_count);\n\tguest->memory_pages += page_count;\n"
-        "\tguest->transfer = (struct transfer){\n\t\t.kind = kind,",
-        "\tframe_set(&held.core->frames, frames, page_count, FRAME_NOBODY, NO_GUEST, 0);\n"
-        "\tguest->memory_pages += page_count;\n\tguest->transfer = (struct transfer){\n\t\t.kind = kind,"),
+        "\thide_from_service(held, transfer->page, frames, transfer->page_count);\n",
+        "\tframe_set(&held.core->frames, frames, transfer->page_count, FRAME_NOBODY, NO_GUEST, 0);\n"),
     "handles": Check(
         "compares a handle with the guest's own", "hypervisor/core/guest.c",
         "return handle != 0 && guest->handle == handle ? guest : NULL;", "return guest->handle ? guest : NULL;"),

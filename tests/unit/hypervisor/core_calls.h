@@ -9,6 +9,15 @@
 #include "hypercall.h"
 #include "ownership.h"
 
+/** Whether a number is one of the interface's (bulkhead/hypercall.h). */
+static inline bool call_is_known(uint64_t number)
+{
+	return number <= BULKHEAD_CALL_LOG_READ ||
+	       (number >= BULKHEAD_CALL_GUEST_CREATE && number <= BULKHEAD_CALL_GUEST_DESTROY) ||
+	       (number >= BULKHEAD_CALL_VCPU_CREATE && number <= BULKHEAD_CALL_VCPU_RUN) ||
+	       (number >= BULKHEAD_CALL_PLATFORM_CREATE && number <= BULKHEAD_CALL_PLATFORM_LOSE);
+}
+
 /** Makes a hypercall; further arguments 0. value may be NULL. */
 static inline enum bulkhead_error call_value(uint64_t number, uint64_t a, uint64_t b, uint64_t c,
 					     uint64_t d, uint64_t *value)

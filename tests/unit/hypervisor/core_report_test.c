@@ -64,11 +64,8 @@ static void unknown_calls_are_refused(void **state)
 {
 	(void)state;
 	for (uint64_t number = 0; number < 2 * BULKHEAD_CALL_COUNT; number++)
-		if (strcmp(hypercall_name(number), "unknown") == 0)
-			assert_int_equal(call(number, 0, 0, 0, 0), BULKHEAD_UNKNOWN_CALL);
+		assert_int_equal(call(number, 0, 0, 0, 0) == BULKHEAD_UNKNOWN_CALL, !call_is_known(number));
 	assert_int_equal(call(1ull << 40, 0, 0, 0, 0), BULKHEAD_UNKNOWN_CALL);
-	assert_string_equal(hypercall_name(BULKHEAD_CALL_GUEST_SEAL), "guest-seal");
-	assert_string_equal(hypercall_name(BULKHEAD_CALL_COUNT), "unknown");
 }
 
 static void log_keeps_what_was_asked_for_and_says_what_it_lost(void **state)
