@@ -37,7 +37,7 @@ static int release_key(struct agent *agent, const struct agent_disk_row *row, un
 	agent_disks_user_key(row, name);
 	result = agent_database_key_get(agent->database, name, &blob);
 	if (result == 0)
-		result = agent_keys_release(agent->config.keyd, name, &blob, false, key, error);
+		result = agent_keys_release(agent->config.keyd, name, &blob, false, NULL, key, error);
 	return result == 0 ? 0 : agent_fail(agent, result, "%s: %s", row->guest, error);
 }
 

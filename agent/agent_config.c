@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "durable_file.h"
+#include "handover.h"
 #include "trust/strict_json.h"
 
 #define FILE_MAX_BYTES 65536
@@ -32,7 +33,7 @@ static const char *const usual_disk[] = {BLK_PROGRAM,
 					 "--size=%{size}?"};
 
 /* What runs a guest where "machine" is given and no "monitor". */
-static const char *const usual_monitor[] = {MONITOR_PROGRAM, "%{machine}"};
+static const char *const usual_monitor[] = {MONITOR_PROGRAM, "--handover", HANDOVER_FILE, "%{machine}"};
 
 static int wrong(char *error, size_t error_size, const char *field, const char *what)
 {

@@ -289,29 +289,42 @@ int agent_disks_user_row(struct agent *agent, const char *guest, struct agent_di
 	return result;
 }
 
+/* What a start takes keys for. */
+struct key_request {
+	struct agent *agent;
+	const char *guest;
+	const struct agent_keys_guest *sealed; /* NULL: nobody measures it */
+};
+
+/* Keys that nothing but a start needs wait for a measured guest. */
+enum key_use { KEY_OF_MORE, KEY_OF_STARTS, KEY_THAT_CHARGES };
+
 /** Takes a key out of the vault; makes it first if `make` and there is none. */
-static int key_out(struct agent *agent, const char *guest, const char *name, bool make, bool start,
+static int key_out(const struct key_request *request, const char *name, bool make, enum key_use use,
 		   unsigned char key[32], char error[AGENT_ERROR_MAX])
 {
+	const struct agent_key_source fresh = {.for_guest = use != KEY_OF_MORE && request->sealed};
+	const char *keyd = request->agent->config.keyd;
+	struct agent_database *database = request->agent->database;
 	char full[2 * AGENT_DISK_MAX], why[256] = "";
 	struct agent_blob blob;
 	int result;
 
-	snprintf(full, sizeof(full), "%s/%s", guest, name);
-	result = agent_database_key_get(agent->database, full, &blob);
+	snprintf(full, sizeof(full), "%s/%s", request->guest, name);
+	result = agent_database_key_get(database, full, &blob);
 	if (result == -ENOENT && make) {
-		result = agent_keys_seal(agent->config.keyd, full, NULL, NULL, &blob, why);
+		result = agent_keys_seal(keyd, full, &fresh, NULL, &blob, why);
 		if (result == 0)
-			result = agent_database_key_put(agent->database, full, &blob);
+			result = agent_database_key_put(database, full, &blob);
 	} else if (result == -ENOENT) {
 		snprintf(why, sizeof(why),
 			 "its key has not arrived; connect this PC to the company's network");
 	}
 	if (result == 0)
-		result = agent_keys_release(agent->config.keyd, full, &blob, start, key, why);
+		result = agent_keys_release(keyd, full, &blob, use == KEY_THAT_CHARGES, request->sealed, key, why);
 	if (result != 0)
-		snprintf(error, AGENT_ERROR_MAX, "%s: %s", guest,
-			 why[0] ? why : agent_database_error(agent->database));
+		snprintf(error, AGENT_ERROR_MAX, "%s: %s", request->guest,
+			 why[0] ? why : agent_database_error(database));
 	return result;
 }
 
@@ -340,45 +353,46 @@ static int describe_version(struct agent *agent, const struct agent_guest_row *g
 	return result;
 }
 
-static int open_company(struct agent *agent, const struct agent_guest_row *guest,
+static int open_company(const struct key_request *request, const struct agent_guest_row *guest,
 			struct agent_disk disks[2], unsigned char identity[32],
 			char error[AGENT_ERROR_MAX])
 {
 	struct agent_disk_row row;
-	int result = agent_disks_user_row(agent, guest->name, &row, error);
+	int result = agent_disks_user_row(request->agent, guest->name, &row, error);
 
 	if (result == 0)
-		result = describe_version(agent, guest, &disks[0], error);
+		result = describe_version(request->agent, guest, &disks[0], error);
 	if (result == 0)
-		result = key_out(agent, guest->name, "image", false, false, disks[0].domain_key, error);
+		result = key_out(request, "image", false, KEY_OF_MORE, disks[0].domain_key, error);
 	if (result == 0)
-		result = key_out(agent, guest->name, "system", true, false, disks[0].key, error);
+		result = key_out(request, "system", true, KEY_OF_STARTS, disks[0].key, error);
+	/* Backups of a guest at rest need it too. */
 	if (result == 0)
-		result = key_out(agent, guest->name, row.disk, true, false, disks[1].key, error);
+		result = key_out(request, row.disk, true, KEY_OF_MORE, disks[1].key, error);
 	/* The one that charges the start comes last: after the last start of a lease no other key would come out. */
 	if (result == 0)
-		result = key_out(agent, guest->name, "identity", true, true, identity, error);
+		result = key_out(request, "identity", true, KEY_THAT_CHARGES, identity, error);
 	return result;
 }
 
-static int open_personal(struct agent *agent, const struct agent_guest_row *guest,
-			 struct agent_disk disks[2], unsigned char identity[32],
-			 char error[AGENT_ERROR_MAX])
+static int open_personal(const struct key_request *request, struct agent_disk disks[2],
+			 unsigned char identity[32], char error[AGENT_ERROR_MAX])
 {
-	int result = key_out(agent, guest->name, "identity", false, true, identity, error);
+	int result = key_out(request, "identity", false, KEY_THAT_CHARGES, identity, error);
 
 	if (result == 0)
-		result = key_out(agent, guest->name, "system", false, false, disks[0].key, error);
+		result = key_out(request, "system", false, KEY_OF_STARTS, disks[0].key, error);
 	if (result == 0)
-		result = key_out(agent, guest->name, "user", false, false, disks[1].key, error);
+		result = key_out(request, "user", false, KEY_OF_MORE, disks[1].key, error);
 	disks[0].layer = "system";
 	return result;
 }
 
 int agent_disks_open(struct agent *agent, const struct agent_guest_row *guest,
-		     struct agent_disk disks[2], unsigned char identity[32],
-		     char error[AGENT_ERROR_MAX])
+		     const struct agent_keys_guest *sealed, struct agent_disk disks[2],
+		     unsigned char identity[32], char error[AGENT_ERROR_MAX])
 {
+	const struct key_request request = {agent, guest->name, sealed};
 	int result;
 
 	memset(disks, 0, 2 * sizeof(disks[0]));
@@ -393,8 +407,8 @@ int agent_disks_open(struct agent *agent, const struct agent_guest_row *guest,
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", disks[0].state, strerror(-result));
 	else
-		result = agent->config.personal ? open_personal(agent, guest, disks, identity, error)
-						: open_company(agent, guest, disks, identity, error);
+		result = agent->config.personal ? open_personal(&request, disks, identity, error)
+						: open_company(&request, guest, disks, identity, error);
 	if (result != 0)
 		agent_disks_forget(disks, identity);
 	return result;

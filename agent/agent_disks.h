@@ -8,6 +8,7 @@
 #define AGENT_DISKS_H
 
 #include "agent.h"
+#include "agent_keys.h"
 #include "trust/catalogue.h"
 
 #define AGENT_VERSION_TEXT 65 /* a version's id in hexadecimal */
@@ -90,10 +91,11 @@ struct agent_disk {
 
 /**
  * Prepares a guest's two disks for a start: takes their keys out of the vault (the last charges
- * the start). Overwrite with agent_disks_forget().
+ * the start), for the guest that was `sealed` (NULL: it runs by some other monitor, which seals none).
+ * Overwrite with agent_disks_forget().
  */
 int agent_disks_open(struct agent *agent, const struct agent_guest_row *guest,
-		     struct agent_disk disks[2], unsigned char identity[32],
+		     const struct agent_keys_guest *sealed, struct agent_disk disks[2], unsigned char identity[32],
 		     char error[AGENT_ERROR_MAX]);
 
 void agent_disks_forget(struct agent_disk disks[2], unsigned char identity[32]);

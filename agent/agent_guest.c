@@ -1,5 +1,7 @@
 /*
- * Guests as processes: a server for each disk, then the monitor.
+ * Guests as processes: a server for each disk, and the monitor. Where our own monitor runs the guest, the monitor comes
+ * first and has the guest sealed; then keys come out of the vault for it and its disks are served. Any other monitor finds
+ * its disks served already.
  */
 #include "agent_guest.h"
 
@@ -19,8 +21,10 @@
 #include "agent_spawn.h"
 #include "durable_file.h"
 #include "fat_image.h"
+#include "handover.h"
 #include "identity.h"
 
+#define MONITOR_LOG  "monitor.log"
 #define STOP_SECONDS 90 /* from asking to killing: a whole Debian ends in that time */
 
 struct agent_running *agent_guest_running(struct agent *agent, const char *name)
@@ -46,18 +50,26 @@ static int end_rest(struct agent *agent, const char *guest, char error[AGENT_ERR
 	return -EBUSY;
 }
 
-static int start_disk(struct agent *agent, struct agent_running *running, int number,
-		      const struct agent_disk *disk, char target[AGENT_PATH_MAX],
-		      char error[AGENT_ERROR_MAX])
+/** Path of a file or socket beside the guest's others. Returns 0 or -ENAMETOOLONG. */
+static int path_of(const struct agent_running *running, const char *name, char path[AGENT_PATH_MAX])
 {
-	const struct agent_spawn_keys keys = {
-	    {disk->key, disk->store[0] ? disk->domain_key : NULL}};
+	return snprintf(path, AGENT_PATH_MAX, "%s/%s", running->directory, name) < AGENT_PATH_MAX
+		   ? 0
+		   : -ENAMETOOLONG;
+}
+
+static int start_disk(struct agent *agent, struct agent_running *running, int number,
+		      const struct agent_disk *disk, char error[AGENT_ERROR_MAX])
+{
+	const struct agent_spawn_files keys = {
+	    .keys = {disk->key, disk->store[0] ? disk->domain_key : NULL}};
+	char target[AGENT_PATH_MAX];
 	char log[AGENT_PATH_MAX + 16], control[AGENT_PATH_MAX + 16];
 	int result;
 
-	if (snprintf(target, AGENT_PATH_MAX, "%s/%s", running->directory, disk->kind) >=
-	    AGENT_PATH_MAX)
-		return -ENAMETOOLONG;
+	result = path_of(running, disk->kind, target);
+	if (result != 0)
+		return result;
 	snprintf(log, sizeof(log), "%s.log", target);
 	snprintf(control, sizeof(control), "%s.control", target);
 	unlink(target);
@@ -91,7 +103,7 @@ static int start_disk(struct agent *agent, struct agent_running *running, int nu
 }
 
 static int write_config_disk(struct agent *agent, struct agent_running *running,
-			     const unsigned char identity[32], char path[AGENT_PATH_MAX])
+			     const unsigned char identity[32], const char *path)
 {
 	const struct policy_effective *policy = &agent->effective;
 	struct identity_request request = {.guest = running->name,
@@ -103,10 +115,6 @@ static int write_config_disk(struct agent *agent, struct agent_running *running,
 	unsigned char *image = malloc(FAT_IMAGE_BYTES);
 	int result = -ENOMEM;
 
-	if (snprintf(path, AGENT_PATH_MAX, "%s/config.img", running->directory) >= AGENT_PATH_MAX) {
-		free(image);
-		return -ENAMETOOLONG;
-	}
 	memcpy(request.key, identity, sizeof(request.key));
 	if (image)
 		result = identity_write_disk(&request, image);
@@ -119,10 +127,18 @@ static int write_config_disk(struct agent *agent, struct agent_running *running,
 	return result;
 }
 
-static int start_monitor(struct agent *agent, struct agent_running *running, const char *system,
-			 const char *user, const char *config, const char *machine, char error[AGENT_ERROR_MAX])
+/** The configuration disk's file, which only this start's guest is given. */
+#define CONFIG_IMAGE "config.img"
+
+/**
+ * Starts the monitor. `handover`: its end of a pair of sockets (handover.h); 0: it needs none, or is not ours.
+ */
+static int start_monitor(struct agent *agent, struct agent_running *running, const char *machine, int handover,
+			 char error[AGENT_ERROR_MAX])
 {
-	char log[AGENT_PATH_MAX + 16], release[24], guest_agent[AGENT_PATH_MAX + 16];
+	char log[AGENT_PATH_MAX + 16], release[24], guest_agent[AGENT_PATH_MAX], system[AGENT_PATH_MAX],
+	    user[AGENT_PATH_MAX], config[AGENT_PATH_MAX];
+	const struct agent_spawn_files given = {.file = handover};
 	const char *network;
 	int result;
 
@@ -132,11 +148,18 @@ static int start_monitor(struct agent *agent, struct agent_running *running, con
 		return -ENOENT;
 	}
 	result = agent_policy_network(agent, running->name, &network, error);
+	if (result == 0)
+		result = path_of(running, "system", system);
+	if (result == 0)
+		result = path_of(running, "user", user);
+	if (result == 0)
+		result = path_of(running, CONFIG_IMAGE, config);
+	if (result == 0)
+		result = path_of(running, "guest-agent", guest_agent);
 	if (result != 0)
 		return result;
-	snprintf(log, sizeof(log), "%s/monitor.log", running->directory);
+	snprintf(log, sizeof(log), "%s/" MONITOR_LOG, running->directory);
 	snprintf(release, sizeof(release), "%llu", (unsigned long long)running->release);
-	snprintf(guest_agent, sizeof(guest_agent), "%s/guest-agent", running->directory);
 	running->monitor = agent_spawn(&agent->config.monitor,
 				 (const struct agent_value[]){{"name", running->name},
 							      {"release", release},
@@ -148,7 +171,7 @@ static int start_monitor(struct agent *agent, struct agent_running *running, con
 							      {"network", network},
 							      {"machine", machine},
 							      {NULL, NULL}},
-				 log, NULL);
+				 log, &given);
 	if (running->monitor >= 0)
 		return 0;
 	snprintf(error, AGENT_ERROR_MAX, "%s: its monitor cannot start: %s", running->name,
@@ -194,63 +217,139 @@ static struct agent_running *free_place(struct agent *agent)
 	return NULL;
 }
 
-int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ERROR_MAX])
+/** Takes the guest's keys out of the vault and serves its disks with them, and its card. */
+static int serve_devices(struct agent *agent, struct agent_running *running, const struct agent_guest_row *guest,
+			 const struct agent_machine *machine, const struct agent_keys_guest *sealed,
+			 char error[AGENT_ERROR_MAX])
 {
-	char system[AGENT_PATH_MAX] = "", user[AGENT_PATH_MAX] = "", config[AGENT_PATH_MAX];
-	struct agent_machine machine = {.config = ""};
-	struct agent_running *running = free_place(agent);
-	struct agent_guest_row guest;
 	struct agent_disk disks[2];
 	unsigned char identity[32];
-	int result;
+	char config[AGENT_PATH_MAX];
+	int result = path_of(running, CONFIG_IMAGE, config);
 
-	agent_guest_switch(agent, name);
-	result = may_start(agent, name, &guest, error);
-	if (result != 0)
-		return result;
-	if (!running) {
-		snprintf(error, AGENT_ERROR_MAX, "%d guests run already; stop one first",
-			 AGENT_GUESTS_MAX);
-		return -EMFILE;
-	}
-	memset(running, 0, sizeof(*running));
-	snprintf(running->name, sizeof(running->name), "%s", name);
-	running->release = guest.current;
-	running->started = (int64_t)time(NULL);
-	if (snprintf(running->directory, sizeof(running->directory), "%s.guests/%s",
-		     agent->config.control, name) >= (int)sizeof(running->directory))
-		return -ENAMETOOLONG;
-	result = durable_file_make_directory(running->directory, 0700);
-	if (result != 0) {
-		snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", running->directory,
-			 strerror(-result));
-		return result;
-	}
-	/* A guest that is not the company's leaves keys where they are and costs no start. */
-	if (agent->config.machine[0])
-		result = agent_machine_write(agent, running, &machine, error);
 	if (result == 0)
-		result = agent_disks_open(agent, &guest, disks, identity, error);
+		result = agent_disks_open(agent, guest, sealed, disks, identity, error);
 	if (result != 0)
 		return result;
 	result = write_config_disk(agent, running, identity, config);
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", config, strerror(-result));
 	if (result == 0)
+		result = start_disk(agent, running, AGENT_SYSTEM_DISK, &disks[0], error);
+	if (result == 0)
+		result = start_disk(agent, running, AGENT_USER_DISK, &disks[1], error);
+	agent_disks_forget(disks, identity);
+	if (result == 0 && sealed)
+		result = agent_machine_serve(agent, running, machine, config, error);
+	return result;
+}
+
+/** Puts the last line of the monitor's log into `error`: why it ended before its guest was sealed. */
+static int monitor_ended(const struct agent_running *running, char error[AGENT_ERROR_MAX])
+{
+	char path[AGENT_PATH_MAX], *last;
+	unsigned char *text = NULL;
+	size_t size = 0;
+
+	if (path_of(running, MONITOR_LOG, path) == 0)
+		durable_file_read(path, 1u << 20, &text, &size);
+	while (size > 0 && text[size - 1] == '\n')
+		text[--size] = '\0';
+	last = text ? strrchr((char *)text, '\n') : NULL;
+	snprintf(error, AGENT_ERROR_MAX, "%s: its monitor ended before the guest was sealed: %.200s", running->name,
+		 last ? last + 1 : text && size > 0 ? (char *)text : "it says not why");
+	free(text);
+	return -ECHILD;
+}
+
+/** Has our monitor seal the guest, then takes out its keys for just that one. */
+static int start_sealed(struct agent *agent, struct agent_running *running, const struct agent_guest_row *guest,
+			const struct agent_machine *machine, char error[AGENT_ERROR_MAX])
+{
+	struct agent_keys_guest sealed = {.file = -1, .descriptor = machine->descriptor};
+	int ours, theirs, result = handover_make(&ours, &theirs);
+
+	if (result != 0)
+		return result;
+	result = start_monitor(agent, running, machine->config, theirs, error);
+	close(theirs);
+	if (result == 0) {
+		result = handover_wait(ours, &sealed.file);
+		if (result == -ESRCH)
+			result = monitor_ended(running, error);
+		else if (result != 0)
+			snprintf(error, AGENT_ERROR_MAX, "%s: its monitor has not sealed it: %s", running->name,
+				 strerror(-result));
+	}
+	if (result == 0)
+		result = serve_devices(agent, running, guest, machine, &sealed, error);
+	if (result == 0) {
+		result = handover_go_on(ours);
+		if (result != 0)
+			result = monitor_ended(running, error);
+	}
+	if (sealed.file >= 0)
+		close(sealed.file);
+	close(ours);
+	return result;
+}
+
+/** Takes a place and a directory for the guest. */
+static int take_place(struct agent *agent, const struct agent_guest_row *guest, struct agent_running **taken,
+		      char error[AGENT_ERROR_MAX])
+{
+	struct agent_running *running = free_place(agent);
+	int result;
+
+	if (!running) {
+		snprintf(error, AGENT_ERROR_MAX, "%d guests run already; stop one first",
+			 AGENT_GUESTS_MAX);
+		return -EMFILE;
+	}
+	memset(running, 0, sizeof(*running));
+	snprintf(running->name, sizeof(running->name), "%s", guest->name);
+	running->release = guest->current;
+	running->started = (int64_t)time(NULL);
+	if (snprintf(running->directory, sizeof(running->directory), "%s.guests/%s",
+		     agent->config.control, guest->name) >= (int)sizeof(running->directory))
+		return -ENAMETOOLONG;
+	result = durable_file_make_directory(running->directory, 0700);
+	if (result != 0)
+		snprintf(error, AGENT_ERROR_MAX, "%.200s: %s", running->directory,
+			 strerror(-result));
+	*taken = running;
+	return result;
+}
+
+int agent_guest_start(struct agent *agent, const char *name, char error[AGENT_ERROR_MAX])
+{
+	struct agent_machine machine = {.config = ""};
+	struct agent_running *running;
+	struct agent_guest_row guest;
+	int result;
+
+	agent_guest_switch(agent, name);
+	result = may_start(agent, name, &guest, error);
+	if (result == 0)
 		result = end_rest(agent, name, error);
 	if (result == 0)
-		result = start_disk(agent, running, AGENT_SYSTEM_DISK, &disks[0], system, error);
-	if (result == 0)
-		result = start_disk(agent, running, AGENT_USER_DISK, &disks[1], user, error);
-	agent_disks_forget(disks, identity);
-	if (result == 0 && machine.config[0])
-		result = agent_machine_serve(agent, running, &machine, config, error);
-	if (result == 0)
-		result = start_monitor(agent, running, system, user, config, machine.config, error);
+		result = take_place(agent, &guest, &running, error);
+	if (result != 0)
+		return result;
+	/* A guest that is not the company's leaves keys where they are and costs no start. */
+	if (agent->config.machine[0]) {
+		result = agent_machine_write(agent, running, &machine, error);
+		if (result == 0)
+			result = start_sealed(agent, running, &guest, &machine, error);
+	} else {
+		result = serve_devices(agent, running, &guest, &machine, NULL, error);
+		if (result == 0)
+			result = start_monitor(agent, running, "", 0, error);
+	}
 	if (result != 0) {
 		for (int i = 0; i < AGENT_SERVERS; i++)
 			agent_spawn_kill(&running->servers[i]);
-		running->monitor = 0;
+		agent_spawn_kill(&running->monitor);
 		return result;
 	}
 	agent_policy_note_start(agent, name);
@@ -300,7 +399,7 @@ static void guest_ended(struct agent *agent, struct agent_running *running, int 
 			agent_spawn_kill(&running->servers[i]);
 		running->servers[i] = 0;
 	}
-	snprintf(config, sizeof(config), "%s/config.img", running->directory);
+	snprintf(config, sizeof(config), "%s/" CONFIG_IMAGE, running->directory);
 	unlink(config);
 	agent_log(AGENT_INFO, "guest.ended", "s:s, s:i", "guest", running->name, "status",
 		  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));

@@ -45,7 +45,7 @@ static int have_key(struct installation *installation, unsigned char key[32])
 
 	snprintf(name, sizeof(name), "%s/image", installation->image);
 	if (agent_database_key_get(agent->database, name, &blob) == 0 &&
-	    agent_keys_release(agent->config.keyd, name, &blob, false, key, error) == 0)
+	    agent_keys_release(agent->config.keyd, name, &blob, false, NULL, key, error) == 0)
 		return 0;
 	snprintf(path, sizeof(path), "/api/v1/device/images/%s/key", installation->image);
 	result = agent_get(agent, path, 4096, &answer);

@@ -25,13 +25,18 @@ static struct exchange *begin(enum keyd_call call)
 	return exchange;
 }
 
-static int perform(struct exchange *exchange, const char *socket, char error[256])
+static int perform_for(struct exchange *exchange, const char *socket, int guest, char error[256])
 {
-	int result = keyd_client_call(socket, &exchange->call, &exchange->answer);
+	int result = keyd_client_call(socket, &exchange->call, guest, &exchange->answer);
 
 	if (result != 0)
 		snprintf(error, 256, "%s", exchange->answer.error);
 	return result;
+}
+
+static int perform(struct exchange *exchange, const char *socket, char error[256])
+{
+	return perform_for(exchange, socket, -1, error);
 }
 
 static int finish(struct exchange *exchange, int result)
@@ -102,6 +107,7 @@ static void take_copy(const struct exchange *exchange, enum keyd_tag tag, struct
 int agent_keys_seal(const char *socket, const char *name, const struct agent_key_source *source,
 		    struct agent_key_copies *copies, struct agent_blob *blob, char error[256])
 {
+	const uint32_t for_guest = KEYD_SEAL_FOR_GUEST;
 	struct exchange *exchange = begin(KEYD_SEAL);
 	struct keyd_writer *call;
 	const struct keyd_value *value;
@@ -121,6 +127,8 @@ int agent_keys_seal(const char *socket, const char *name, const struct agent_key
 		keyd_wire_add_text(call, KEYD_TAG_PHRASE, source->phrase);
 	if (source && source->order)
 		keyd_wire_add_text(call, KEYD_TAG_ORDER, source->order);
+	if (source && source->for_guest)
+		keyd_wire_add(call, KEYD_TAG_FLAGS, &for_guest, sizeof(for_guest));
 	if (copies && copies->recipient_count > 0)
 		keyd_wire_add(call, KEYD_TAG_RECIPIENT, copies->recipients,
 			      copies->recipient_count * 32);
@@ -142,7 +150,8 @@ int agent_keys_seal(const char *socket, const char *name, const struct agent_key
 }
 
 int agent_keys_release(const char *socket, const char *name, const struct agent_blob *blob,
-		       bool start, unsigned char key[32], char error[256])
+		       bool start, const struct agent_keys_guest *guest, unsigned char key[32],
+		       char error[256])
 {
 	struct exchange *exchange = begin(KEYD_RELEASE);
 	const uint32_t flags = start ? KEYD_RELEASE_START : 0;
@@ -154,7 +163,9 @@ int agent_keys_release(const char *socket, const char *name, const struct agent_
 	keyd_wire_add_text(&exchange->call, KEYD_TAG_NAME, name);
 	keyd_wire_add(&exchange->call, KEYD_TAG_BLOB, blob->bytes, blob->size_bytes);
 	keyd_wire_add(&exchange->call, KEYD_TAG_FLAGS, &flags, sizeof(flags));
-	result = perform(exchange, socket, error);
+	if (guest && guest->descriptor)
+		keyd_wire_add_text(&exchange->call, KEYD_TAG_DESCRIPTOR, guest->descriptor);
+	result = perform_for(exchange, socket, guest ? guest->file : -1, error);
 	value = &exchange->answer.message.field[KEYD_TAG_KEY];
 	if (result == 0 && value->size_bytes != 32)
 		result = -EPROTO;

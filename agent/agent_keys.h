@@ -10,6 +10,12 @@
 
 #define AGENT_BLOB_MAX_BYTES 128
 
+/** The guest that keys are for: sealed by its monitor, described by the company. */
+struct agent_keys_guest {
+	int file;		/* that /dev/kvm gave for it; -1: there is no hypervisor to measure it */
+	const char *descriptor; /* signed text; NULL: nobody describes it */
+};
+
 struct agent_blob {
 	unsigned char bytes[AGENT_BLOB_MAX_BYTES];
 	size_t size_bytes;
@@ -23,6 +29,7 @@ struct agent_key_source {
 	size_t copy_bytes;
 	const char *phrase; /* with copy: one of these */
 	const char *order;
+	bool for_guest; /* a key that is to come out for measured guests only, where the vault can measure */
 };
 
 /** Which copies to make besides. */
@@ -42,8 +49,10 @@ int agent_keys_follow(const char *socket, const char *roles, char error[256]);
 int agent_keys_freshen(const char *socket, const char *envelope, char error[256]);
 int agent_keys_seal(const char *socket, const char *name, const struct agent_key_source *source,
 		    struct agent_key_copies *copies, struct agent_blob *blob, char error[256]);
+/** `guest` NULL: the key is not for a guest that starts. */
 int agent_keys_release(const char *socket, const char *name, const struct agent_blob *blob,
-		       bool start, unsigned char key[32], char error[256]);
+		       bool start, const struct agent_keys_guest *guest, unsigned char key[32],
+		       char error[256]);
 /** `receipt` is base64, the caller frees. */
 int agent_keys_wipe(const char *socket, const char *order, char **receipt, char error[256]);
 

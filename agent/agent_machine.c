@@ -283,6 +283,7 @@ int agent_machine_write(struct agent *agent, const struct agent_running *running
 		result = plan_card(agent, running, machine, error);
 	if (result != 0)
 		return result;
+	strcpy(machine->descriptor, descriptor.text);
 	result = write_descriptor(running, &descriptor, descriptor_file, key_file);
 	if (result == 0)
 		result = write_config(agent, running, &descriptor.read, descriptor_file, key_file, machine);

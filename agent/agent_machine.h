@@ -7,10 +7,12 @@
 #define AGENT_MACHINE_H
 
 #include "agent.h"
+#include "trust/descriptor.h"
 
 /** One start: files and sockets in the guest's run-time directory, and where its card is plugged in. */
 struct agent_machine {
 	char config[AGENT_PATH_MAX];	  /* the monitor's configuration */
+	char descriptor[DESCRIPTOR_TEXT_MAX]; /* signed text */
 	char config_disk[AGENT_PATH_MAX]; /* socket at which the configuration disk is served */
 	bool has_card;
 	char card[AGENT_PATH_MAX]; /* the network card's socket */

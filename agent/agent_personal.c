@@ -134,7 +134,7 @@ int personal_take_key(struct personal *personal, const char *name, unsigned char
 	snprintf(full, sizeof(full), "%s/%s", personal->guest, name);
 	result = agent_database_key_get(personal->agent->database, full, &blob);
 	if (result == 0)
-		result = agent_keys_release(personal->agent->config.keyd, full, &blob, false, key,
+		result = agent_keys_release(personal->agent->config.keyd, full, &blob, false, NULL, key,
 					    error);
 	return result == 0 ? 0 : personal_complain(personal, result, error);
 }

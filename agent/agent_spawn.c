@@ -54,8 +54,25 @@ static void become(char *const words[], int log_file, const int files[AGENT_SPAW
 	_exit(127);
 }
 
+/** Opens what the program is given, out of the way of the numbers it gets it at. Returns 0 or negative errno. */
+static int open_given(const struct agent_spawn_files *given, int files[AGENT_SPAWN_KEYS])
+{
+	if (given->file > 0) {
+		files[0] = fcntl(given->file, F_DUPFD_CLOEXEC, FIRST_FREE_FILE);
+		return files[0] < 0 ? -errno : 0;
+	}
+	for (int i = 0; i < AGENT_SPAWN_KEYS; i++) {
+		if (!given->keys[i])
+			continue;
+		files[i] = key_file(given->keys[i]);
+		if (files[i] < 0)
+			return files[i];
+	}
+	return 0;
+}
+
 pid_t agent_spawn(const struct agent_command *command, const struct agent_value *values,
-		  const char *log, const struct agent_spawn_keys *keys)
+		  const char *log, const struct agent_spawn_files *given)
 {
 	char **words = agent_config_fill(command, values);
 	int files[AGENT_SPAWN_KEYS] = {-1, -1}, log_file;
@@ -64,12 +81,8 @@ pid_t agent_spawn(const struct agent_command *command, const struct agent_value 
 	if (!words)
 		return -errno;
 	log_file = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	for (int i = 0; keys && child == 0 && i < AGENT_SPAWN_KEYS; i++) {
-		if (!keys->keys[i])
-			continue;
-		files[i] = key_file(keys->keys[i]);
-		child = files[i] < 0 ? files[i] : 0;
-	}
+	if (given)
+		child = open_given(given, files);
 	if (child == 0) {
 		child = fork();
 		if (child == 0)

@@ -11,17 +11,18 @@
 
 #define AGENT_SPAWN_KEYS 2 /* a program finds them at file descriptors 3 and 4 */
 
-/** Keys of one program, 32 bytes each; NULL: none at that number. */
-struct agent_spawn_keys {
+/** What one program is given: keys, 32 bytes each (NULL: none at that number), or an open file at the first number. */
+struct agent_spawn_files {
 	const unsigned char *keys[AGENT_SPAWN_KEYS];
+	int file; /* stays the caller's; 0: none */
 };
 
 /**
- * Runs a program with its output appended to the file `log`. `keys` may be NULL. Returns its process
+ * Runs a program with its output appended to the file `log`. `given` may be NULL. Returns its process
  * or negative errno (-EINVAL: a %{...} that is not among the values).
  */
 pid_t agent_spawn(const struct agent_command *command, const struct agent_value *values,
-		  const char *log, const struct agent_spawn_keys *keys);
+		  const char *log, const struct agent_spawn_files *given);
 
 /**
  * Waits until a server listens at `socket`. `*process` is what agent_spawn() returned. Returns 0, that

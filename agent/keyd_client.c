@@ -10,14 +10,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "passed_file.h"
+
 #define ANSWER_SECONDS 60
 
-static int exchange(int file, const struct keyd_writer *call, struct keyd_answer *answer)
+static int exchange(int file, const struct keyd_writer *call, int guest, struct keyd_answer *answer)
 {
 	ssize_t size;
 
-	if (send(file, call->bytes, call->size_bytes, MSG_NOSIGNAL) != (ssize_t)call->size_bytes)
-		return -errno;
+	size = passed_file_send(file, call->bytes, call->size_bytes, guest);
+	if (size != (ssize_t)call->size_bytes)
+		return size < 0 ? (int)size : -EPROTO;
 	do
 		size = recv(file, answer->bytes, sizeof(answer->bytes), 0);
 	while (size < 0 && errno == EINTR);
@@ -28,7 +31,7 @@ static int exchange(int file, const struct keyd_writer *call, struct keyd_answer
 	return 0;
 }
 
-int keyd_client_call(const char *path, struct keyd_writer *call, struct keyd_answer *answer)
+int keyd_client_call(const char *path, struct keyd_writer *call, int guest, struct keyd_answer *answer)
 {
 	const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -48,7 +51,7 @@ int keyd_client_call(const char *path, struct keyd_writer *call, struct keyd_ans
 			result = -errno;
 	}
 	if (result == 0)
-		result = exchange(file, call, answer);
+		result = exchange(file, call, guest, answer);
 	if (file >= 0)
 		close(file);
 	if (result != 0) {

@@ -14,11 +14,11 @@ struct keyd_answer {
 };
 
 /**
- * Sends what `call` holds (begun and filled, not ended) to the daemon at `path` and waits up to a
- * minute for its answer. Returns 0, the daemon's errno negated, or -ECONNREFUSED and the like when
+ * Sends what `call` holds (begun and filled, not ended) to the daemon at `path`, beside it the file descriptor of a
+ * `guest` (-1: none), and waits up to a minute for its answer. Returns 0, the daemon's errno negated, or -ECONNREFUSED and the like when
  * it does not answer; `answer->error` is set.
  */
-int keyd_client_call(const char *path, struct keyd_writer *call, struct keyd_answer *answer);
+int keyd_client_call(const char *path, struct keyd_writer *call, int guest, struct keyd_answer *answer);
 
 void keyd_client_forget(struct keyd_answer *answer);
 

@@ -23,7 +23,9 @@
 #include <unistd.h>
 
 #include "durable_file.h"
+#include "keyd_guest.h"
 #include "keyd_serve.h"
+#include "passed_file.h"
 #include "trust/signing_key.h"
 
 static const char usage[] =
@@ -40,6 +42,8 @@ static const char usage[] =
     "  --platform-key FILE    public key (PEM, P-256) that approves PCR 4 and 7; none: any "
     "platform\n"
     "  --approvals DIR        approved policies of the platform\n"
+    "  --hypervisor DEVICE    asks it (usually " BULKHEAD_DEVICE ") what guests measure as: those that are not as their\n"
+    "                         signed descriptor says get no keys; none: keys are not bound to what runs\n"
     "  --passphrase-file FILE first line closes a vault without a TPM; none: a key file on this "
     "PC's disk does\n"
     "  --agent-user NAME      who may make every call (default: who runs this)\n"
@@ -48,7 +52,7 @@ static const char usage[] =
     "  --help\n";
 
 struct options {
-	const char *vault, *socket, *tpm, *platform_key, *approvals, *passphrase_file;
+	const char *vault, *socket, *tpm, *platform_key, *approvals, *passphrase_file, *hypervisor;
 	enum vault_owner owner;
 	uint32_t nv_base;
 	struct keyd_access access;
@@ -95,6 +99,7 @@ static int read_options(int argc, char **argv, struct options *options)
 					      {"nv-base", 1, NULL, 'n'},
 					      {"platform-key", 1, NULL, 'k'},
 					      {"approvals", 1, NULL, 'a'},
+					      {"hypervisor", 1, NULL, 'y'},
 					      {"passphrase-file", 1, NULL, 'p'},
 					      {"agent-user", 1, NULL, 'u'},
 					      {"state-user", 1, NULL, 'w'},
@@ -123,6 +128,9 @@ static int read_options(int argc, char **argv, struct options *options)
 			break;
 		case 'p':
 			options->passphrase_file = optarg;
+			break;
+		case 'y':
+			options->hypervisor = optarg;
 			break;
 		case 'q':
 			options->quick_phrases = true;
@@ -237,33 +245,40 @@ static int listen_at(const char *path)
 
 /** One connection, one call. A peer that stays silent for a second is dropped, so nobody can hold
  * the line. */
-static void serve_one(int listener, struct vault *vault, const struct keyd_access *access)
+static void serve_one(int listener, struct vault *vault, const struct keyd_access *access, int hypervisor)
 {
 	static unsigned char bytes[KEYD_MESSAGE_MAX_BYTES];
 	static struct keyd_writer answer;
 	const struct timeval patience = {.tv_sec = 1};
+	struct bulkhead_measurement measurement;
+	struct keyd_peer caller = {0};
 	struct ucred peer;
 	socklen_t peer_size = sizeof(peer);
 	ssize_t size;
-	int file = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	int guest = -1, file = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
 	if (file < 0)
 		return;
 	if (getsockopt(file, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0 &&
 	    setsockopt(file, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
 	    setsockopt(file, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) == 0) {
-		size = recv(file, bytes, sizeof(bytes), MSG_TRUNC);
+		size = passed_file_receive(file, bytes, sizeof(bytes), &guest);
 		if (size > 0) {
-			keyd_serve(vault, access, peer.uid, bytes, (size_t)size, &answer);
+			caller.user = peer.uid;
+			if (keyd_guest_measure(hypervisor, guest, &measurement) == 0)
+				caller.guest = &measurement;
+			keyd_serve(vault, access, &caller, bytes, (size_t)size, &answer);
 			send(file, answer.bytes, answer.size_bytes, MSG_NOSIGNAL);
 			sodium_memzero(answer.bytes, answer.size_bytes);
 			sodium_memzero(bytes, sizeof(bytes));
 		}
+		if (guest >= 0)
+			close(guest);
 	}
 	close(file);
 }
 
-static int serve(int listener, struct vault *vault, const struct keyd_access *access)
+static int serve(int listener, struct vault *vault, const struct keyd_access *access, int hypervisor)
 {
 	const struct itimerspec unit = {{VAULT_POWERED_UNIT_SECONDS, 0},
 					{VAULT_POWERED_UNIT_SECONDS, 0}};
@@ -285,7 +300,7 @@ static int serve(int listener, struct vault *vault, const struct keyd_access *ac
 					syslog(LOG_ERR, "powered time cannot be charged: %s",
 					       vault_error(vault));
 		if (waits[0].revents & POLLIN)
-			serve_one(listener, vault, access);
+			serve_one(listener, vault, access, hypervisor);
 	}
 	close(timer);
 	return 0;
@@ -298,7 +313,7 @@ int main(int argc, char **argv)
 	struct vault_backend *backend;
 	struct vault *vault;
 	char error[320];
-	int listener, result = read_options(argc, argv, &options);
+	int listener, hypervisor = -1, result = read_options(argc, argv, &options);
 
 	if (result != 0)
 		return result;
@@ -309,10 +324,17 @@ int main(int argc, char **argv)
 	close_up();
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
+	if (options.hypervisor) {
+		hypervisor = keyd_guest_open(options.hypervisor);
+		if (hypervisor < 0)
+			return complain("--hypervisor %s: %s", options.hypervisor, strerror(-hypervisor));
+	}
 	if (open_backend(&options, &backend) != 0)
 		return 1;
 	if (vault_open(options.vault, options.owner, backend, &vault, error, sizeof(error)) != 0)
 		return complain("%s%s", error, "");
+	if (options.hypervisor)
+		vault_measure_guests(vault);
 	if (options.quick_phrases)
 		vault_set_phrase_cost(vault, KEY_COPY_COST_LEAST);
 	if (vault_charge_powered(vault) != 0)
@@ -321,7 +343,7 @@ int main(int argc, char **argv)
 	if (listener < 0)
 		result = 1;
 	if (result == 0)
-		result = serve(listener, vault, &options.access);
+		result = serve(listener, vault, &options.access, hypervisor);
 	if (listener >= 0) {
 		unlink(options.socket);
 		close(listener);

@@ -13,6 +13,7 @@
 
 struct call {
 	struct vault *vault;
+	const struct keyd_peer *peer;
 	const struct keyd_message *message;
 	struct keyd_writer *answer;
 	const char *error; /* set where the vault's own line does not fit */
@@ -108,7 +109,7 @@ static int find_key(struct call *call, const char *name, unsigned char key[32])
 			return refuse(call, -EINVAL, "this is no wrapped key");
 		memcpy(wrapped.bytes, blob->bytes, blob->size_bytes);
 		wrapped.size_bytes = blob->size_bytes;
-		return vault_release(call->vault, name, &wrapped, false, key);
+		return vault_release(call->vault, name, &wrapped, false, NULL, key);
 	}
 	if (copy->present && !phrase->present)
 		return vault_open_released(call->vault, name, copy->bytes, copy->size_bytes, key);
@@ -183,6 +184,20 @@ static int add_copies(struct call *call, const char *name, const unsigned char k
 	return result;
 }
 
+/** The call's flags, none where it carries none. False: there are others than `known`. */
+static bool read_flags(const struct call *call, uint32_t known, uint32_t *flags)
+{
+	const struct keyd_value *value = value_of(call, KEYD_TAG_FLAGS);
+
+	*flags = 0;
+	if (!value->present)
+		return true;
+	if (value->size_bytes != sizeof(*flags))
+		return false;
+	memcpy(flags, value->bytes, sizeof(*flags));
+	return !(*flags & ~known);
+}
+
 static int serve_seal(struct call *call)
 {
 	struct vault_wrapped wrapped;
@@ -190,10 +205,13 @@ static int serve_seal(struct call *call)
 	unsigned char key[32], recipient[32];
 	bool ordered = value_of(call, KEYD_TAG_ORDER)->present;
 	bool gives = ordered && value_of(call, KEYD_TAG_BLOB)->present;
+	uint32_t flags;
 	int result = keyd_wire_text(call->message, KEYD_TAG_NAME, name, sizeof(name));
 
 	if (result != 0)
 		return refuse(call, -EINVAL, "a key's name is GUEST/DISK");
+	if (!read_flags(call, KEYD_SEAL_FOR_GUEST, &flags))
+		return refuse(call, -EINVAL, "there is no such flag");
 	if (!sources_fit(call))
 		return refuse(call, -EINVAL, "a key comes from one place only");
 	if (ordered)
@@ -201,7 +219,7 @@ static int serve_seal(struct call *call)
 	if (result == 0)
 		result = find_key(call, name, key);
 	if (result == 0)
-		result = vault_wrap(call->vault, name, key, &wrapped);
+		result = vault_wrap(call->vault, name, key, flags & KEYD_SEAL_FOR_GUEST, &wrapped);
 	if (result == 0)
 		result = add_copies(call, name, key, gives ? recipient : NULL);
 	if (result == 0)
@@ -213,22 +231,22 @@ static int serve_seal(struct call *call)
 static int serve_release(struct call *call)
 {
 	const struct keyd_value *blob = value_of(call, KEYD_TAG_BLOB),
-				*flags = value_of(call, KEYD_TAG_FLAGS);
+				*descriptor = value_of(call, KEYD_TAG_DESCRIPTOR);
+	const struct vault_guest guest = {(const char *)descriptor->bytes, descriptor->size_bytes, call->peer->guest};
+	bool has_guest = descriptor->present && guest.measurement;
 	struct vault_wrapped wrapped;
 	char name[KEYD_NAME_MAX_BYTES];
 	unsigned char key[32];
-	uint32_t bits = 0;
+	uint32_t flags;
 	int result;
 
-	if (flags->present && flags->size_bytes == sizeof(bits))
-		memcpy(&bits, flags->bytes, sizeof(bits));
 	if (keyd_wire_text(call->message, KEYD_TAG_NAME, name, sizeof(name)) != 0 ||
 	    !blob->present || blob->size_bytes > sizeof(wrapped.bytes) ||
-	    (flags->present && flags->size_bytes != sizeof(bits)) || (bits & ~KEYD_RELEASE_START))
+	    !read_flags(call, KEYD_RELEASE_START, &flags))
 		return refuse(call, -EINVAL, "a release needs a name and a wrapped key");
 	memcpy(wrapped.bytes, blob->bytes, blob->size_bytes);
 	wrapped.size_bytes = blob->size_bytes;
-	result = vault_release(call->vault, name, &wrapped, bits & KEYD_RELEASE_START, key);
+	result = vault_release(call->vault, name, &wrapped, flags & KEYD_RELEASE_START, has_guest ? &guest : NULL, key);
 	if (result == 0)
 		keyd_wire_add(call->answer, KEYD_TAG_KEY, key, sizeof(key));
 	sodium_memzero(key, sizeof(key));
@@ -258,14 +276,15 @@ static const struct {
     [KEYD_STATE] = {0, true, serve_state},
     [KEYD_LEASE] = {FIELD(ROOT) | FIELD(OWNER) | FIELD(DEVICE) | FIELD(LEASE), false, serve_lease},
     [KEYD_SEAL] = {FIELD(NAME) | FIELD(KEY) | FIELD(BLOB) | FIELD(COPY) | FIELD(PHRASE) |
-		       FIELD(ORDER) | FIELD(RECIPIENT) | FIELD(SEAL_PHRASE),
+		       FIELD(ORDER) | FIELD(RECIPIENT) | FIELD(SEAL_PHRASE) | FIELD(FLAGS),
 		   false, serve_seal},
-    [KEYD_RELEASE] = {FIELD(NAME) | FIELD(BLOB) | FIELD(FLAGS), false, serve_release},
+    [KEYD_RELEASE] = {FIELD(NAME) | FIELD(BLOB) | FIELD(FLAGS) | FIELD(DESCRIPTOR), false, serve_release},
     [KEYD_WIPE] = {FIELD(ORDER), false, serve_wipe},
 };
 
-static int admit(struct call *call, const struct keyd_access *access, uid_t peer)
+static int admit(struct call *call, const struct keyd_access *access)
 {
+	uid_t peer = call->peer->user;
 	uint16_t number = call->message->call;
 
 	if (number >= sizeof(calls) / sizeof(calls[0]) || !calls[number].serve)
@@ -278,18 +297,18 @@ static int admit(struct call *call, const struct keyd_access *access, uid_t peer
 	return call->message->error ? refuse(call, -EINVAL, "a call carries no error") : 0;
 }
 
-void keyd_serve(struct vault *vault, const struct keyd_access *access, uid_t peer,
+void keyd_serve(struct vault *vault, const struct keyd_access *access, const struct keyd_peer *peer,
 		const unsigned char *bytes, size_t size_bytes, struct keyd_writer *answer)
 {
 	struct keyd_message message;
-	struct call call = {vault, &message, answer, NULL};
+	struct call call = {vault, peer, &message, answer, NULL};
 	int result = keyd_wire_parse(bytes, size_bytes, &message);
 
 	if (result != 0)
 		call.error = "this is no message of this protocol";
 	keyd_wire_begin(answer, message.call, 0);
 	if (result == 0)
-		result = admit(&call, access, peer);
+		result = admit(&call, access);
 	if (result == 0)
 		result = calls[message.call].serve(&call);
 	if (result == 0)

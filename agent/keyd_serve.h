@@ -16,11 +16,17 @@ struct keyd_access {
 	uid_t state; /* may ask for the state only; (uid_t)-1: nobody */
 };
 
+/** Who calls. */
+struct keyd_peer {
+	uid_t user;
+	const struct bulkhead_measurement *guest; /* of the guest that came with the call; NULL: none */
+};
+
 /**
  * Answers one message from `peer`. The answer in `answer` is always complete; it may hold a key, so
  * the caller overwrites it after sending.
  */
-void keyd_serve(struct vault *vault, const struct keyd_access *access, uid_t peer,
+void keyd_serve(struct vault *vault, const struct keyd_access *access, const struct keyd_peer *peer,
 		const unsigned char *bytes, size_t size_bytes, struct keyd_writer *answer);
 
 #endif

@@ -59,7 +59,7 @@ static int take_key(struct agent *agent, const char *guest, struct signing_key *
 	snprintf(name, sizeof(name), "%s/%s", guest, OWN_MACHINE_KEY);
 	result = agent_database_key_get(agent->database, name, &blob);
 	if (result == 0)
-		result = agent_keys_release(agent->config.keyd, name, &blob, false, seed, why);
+		result = agent_keys_release(agent->config.keyd, name, &blob, false, NULL, seed, why);
 	if (result == 0)
 		crypto_sign_seed_keypair(key->public_half.bytes, key->secret, seed);
 	else

@@ -164,6 +164,11 @@ int vault_begin(struct vault *vault, const char *owner, const char *device)
 	return 0;
 }
 
+void vault_measure_guests(struct vault *vault)
+{
+	vault->measures_guests = vault->owner == VAULT_OF_COMPANY;
+}
+
 /** Why keys stay in, or NULL; `result` gets the errno that says so. */
 static const char *reason(struct vault *vault, const struct vault_record *record, int *result)
 {
@@ -275,6 +280,7 @@ json_t *vault_state(struct vault *vault)
 	    (json_int_t)record.state_serial);
 	if (!state)
 		return NULL;
+	json_object_set_new(state, "guests", json_string(vault->measures_guests ? "measured" : "advisory"));
 	if (why)
 		json_object_set_new(state, "reason", json_string(why));
 	if (vault->begun)

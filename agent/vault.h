@@ -4,6 +4,8 @@
  * - a key comes out only while the owner's signed lease lasts and the owner's server has not said
  * "locked";
  * - what proves that lies where a copied disk and a turned clock cannot reach it (vault_backend.h);
+ * - where there is a hypervisor to ask (vault_measure_guests()), keys that start a guest come out only for one
+ * that is sealed and measures as its signed descriptor says;
  * - a wipe, ordered by two officers, is done even when locked, once, and leaves a receipt.
  * A user's own vault has no root of trust, no lease and no officers: its owner alone decides.
  *
@@ -14,6 +16,8 @@
 #define AGENT_VAULT_H
 
 #include <jansson.h>
+
+#include <bulkhead/hypercall.h>
 
 #include "key_copy.h"
 #include "vault_backend.h"
@@ -37,6 +41,12 @@ void vault_set_clock(struct vault *vault, int64_t (*clock)(void));
 /** What guessing a recovery phrase costs in copies made from now on. */
 void vault_set_phrase_cost(struct vault *vault, enum key_copy_cost cost);
 enum key_copy_cost vault_phrase_cost(const struct vault *vault);
+
+/**
+ * From now on a start takes a measured guest, and so do keys that are wrapped for guests. Of a company's vault only: a
+ * user's own guests are described by nobody.
+ */
+void vault_measure_guests(struct vault *vault);
 
 /** Everything about the vault that is no secret; a new reference. Documented in docs/keyd.md. */
 json_t *vault_state(struct vault *vault);
@@ -68,14 +78,24 @@ struct vault_wrapped {
 	size_t size_bytes;
 };
 
-/** Wraps `key` (NULL: a fresh random one, stored there) for `name` ("GUEST/DISK"). Needs no lease
- * but the secret. */
-int vault_wrap(struct vault *vault, const char *name, unsigned char key[32],
+/** Wraps `key` for `name` ("GUEST/DISK"). `for_guest`: for measured guests only, if this vault measures them.
+ * Needs no lease but the secret. */
+int vault_wrap(struct vault *vault, const char *name, const unsigned char key[32], bool for_guest,
 	       struct vault_wrapped *wrapped);
 
-/** Gives a key out. With `start`, charges one start first, whatever happens next. */
+/** The guest that a key is for: what its owner signed, and what the hypervisor says of it. */
+struct vault_guest {
+	const char *descriptor;
+	size_t descriptor_bytes;
+	const struct bulkhead_measurement *measurement;
+};
+
+/**
+ * Gives a key out. With `start`, charges one start first, whatever happens next. A `guest` (NULL: none) is held against
+ * its descriptor before anything else happens; -EACCES where there has to be one, or what measured_guest_check() says.
+ */
 int vault_release(struct vault *vault, const char *name, const struct vault_wrapped *wrapped,
-		  bool start, unsigned char key[32]);
+		  bool start, const struct vault_guest *guest, unsigned char key[32]);
 
 /**
  * Takes two officers' signed order to release the key `name` by this PC, once. `recipient` gets the

@@ -16,6 +16,10 @@
 
 #define NONCE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 
+/* What a wrapped key is authenticated with: its name, and whether it waits for a measured guest. No name has a colon. */
+#define FOR_GUEST   "measured:"
+#define LABEL_BYTES (sizeof(FOR_GUEST) + 2 * VAULT_NAME_BYTES)
+
 static void wrap(const unsigned char under[32], const char *name, const unsigned char key[32],
 		 unsigned char wrapped[VAULT_WRAPPED_BYTES])
 {
@@ -111,9 +115,10 @@ static int make_slot(struct vault *vault, const unsigned char secret[VAULT_SECRE
 	return 0;
 }
 
-int vault_wrap(struct vault *vault, const char *name, unsigned char key[32],
+int vault_wrap(struct vault *vault, const char *name, const unsigned char key[32], bool for_guest,
 	       struct vault_wrapped *wrapped)
 {
+	char label[LABEL_BYTES];
 	unsigned char secret[VAULT_SECRET_BYTES], slot_key[32];
 	char guest[VAULT_NAME_BYTES];
 	struct vault_slot *slot;
@@ -132,7 +137,8 @@ int vault_wrap(struct vault *vault, const char *name, unsigned char key[32],
 	result = slot ? unwrap(secret, guest, slot->wrapped, slot_key)
 		      : make_slot(vault, secret, guest, slot_key);
 	if (result == 0) {
-		wrap(slot_key, name, key, wrapped->bytes);
+		snprintf(label, sizeof(label), "%s%s", for_guest && vault->measures_guests ? FOR_GUEST : "", name);
+		wrap(slot_key, label, key, wrapped->bytes);
 		wrapped->size_bytes = VAULT_WRAPPED_BYTES;
 	}
 	sodium_memzero(secret, sizeof(secret));
@@ -140,23 +146,46 @@ int vault_wrap(struct vault *vault, const char *name, unsigned char key[32],
 	return result;
 }
 
+/** Opens a key that was wrapped for `name`; one that was wrapped for measured guests only if one is there. */
+static int unwrap_for(struct vault *vault, const unsigned char slot_key[32], const char *name, bool has_guest,
+		      const unsigned char wrapped[VAULT_WRAPPED_BYTES], unsigned char key[32])
+{
+	char label[LABEL_BYTES];
+
+	if (unwrap(slot_key, name, wrapped, key) == 0)
+		return 0;
+	snprintf(label, sizeof(label), FOR_GUEST "%s", name);
+	if (unwrap(slot_key, label, wrapped, key) != 0)
+		return vault_fail(vault, -EKEYREJECTED, "%s: this wrapped key is not from this vault", name);
+	if (has_guest)
+		return 0;
+	sodium_memzero(key, 32);
+	return vault_fail(vault, -EACCES, "%s: this key comes out for a guest that has been measured, and for nothing else",
+			  name);
+}
+
 int vault_release(struct vault *vault, const char *name, const struct vault_wrapped *wrapped,
-		  bool start, unsigned char key[32])
+		  bool start, const struct vault_guest *guest, unsigned char key[32])
 {
 	unsigned char secret[VAULT_SECRET_BYTES], slot_key[32];
-	char guest[VAULT_NAME_BYTES];
+	char owner[VAULT_NAME_BYTES];
 	struct vault_slot *slot;
 	const char *disk;
-	int result = split(vault, name, guest, &disk);
+	int result = split(vault, name, owner, &disk);
 
 	if (result == 0 && wrapped->size_bytes != VAULT_WRAPPED_BYTES)
 		result = vault_fail(vault, -EINVAL, "%s: this is no wrapped key", name);
 	if (result == 0)
 		result = vault_check(vault);
-	slot = result == 0 ? find_slot(&vault->content, guest) : NULL;
+	if (result == 0 && guest)
+		result = vault_check_guest(vault, name, guest);
+	else if (result == 0 && start && vault->measures_guests)
+		result = vault_fail(vault, -EACCES, "%s: a guest is started once it has been measured, and none came with the call",
+				    name);
+	slot = result == 0 ? find_slot(&vault->content, owner) : NULL;
 	if (result == 0 && !slot)
 		result = vault_fail(vault, -EKEYREVOKED,
-				    "%s: its keys were wiped, or never were in this vault", guest);
+				    "%s: its keys were wiped, or never were in this vault", owner);
 	/* Charged before the key comes out: a power cut costs a start, it never gains one. */
 	if (result == 0 && start && vault->owner == VAULT_OF_COMPANY) {
 		result = vault->backend->ops->charge(vault->backend, VAULT_COUNTER_STARTS);
@@ -167,10 +196,10 @@ int vault_release(struct vault *vault, const char *name, const struct vault_wrap
 		result = unseal(vault, false, secret);
 	if (result != 0)
 		return result;
-	if (unwrap(secret, guest, slot->wrapped, slot_key) != 0 ||
-	    unwrap(slot_key, name, wrapped->bytes, key) != 0)
-		result = vault_fail(vault, -EKEYREJECTED,
-				    "%s: this wrapped key is not from this vault", name);
+	if (unwrap(secret, owner, slot->wrapped, slot_key) != 0)
+		result = vault_fail(vault, -EKEYREJECTED, "%s: its slot in this vault is damaged", owner);
+	else
+		result = unwrap_for(vault, slot_key, name, guest != NULL, wrapped->bytes, key);
 	sodium_memzero(secret, sizeof(secret));
 	sodium_memzero(slot_key, sizeof(slot_key));
 	return result;

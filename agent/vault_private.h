@@ -14,6 +14,7 @@ struct vault {
 	enum vault_owner owner;
 	struct vault_backend *backend;
 	struct vault_content content;
+	bool measures_guests;
 	bool begun; /* content holds a vault; false before the first binding or key */
 	int64_t (*clock)(void);
 	enum key_copy_cost phrase_cost;
@@ -29,6 +30,9 @@ int vault_backend_failed(struct vault *vault, int result);
 
 /** Fills `memory` from the vault's record and root of trust. -ENOKEY when not bound. */
 int vault_remember(struct vault *vault, const struct vault_record *record, struct memory *memory);
+
+/** Holds a guest against its descriptor, and that against the vault's root of trust. `name`: of the key it is for. */
+int vault_check_guest(struct vault *vault, const char *name, const struct vault_guest *guest);
 
 /** Begins the content: a random secret, sealed for the present epoch; saved. */
 int vault_begin(struct vault *vault, const char *owner, const char *device);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "trust/measured_guest.h"
 #include "vault_private.h"
 
 /** Powered units that are over: the one running was charged when it began. */
@@ -86,6 +87,21 @@ int vault_lease_now(struct vault *vault, const struct vault_record *record,
 	used->starts = counters.starts;
 	*verdict = lease_judge(account, used, memory_now(&memory, vault->clock()));
 	return 0;
+}
+
+int vault_check_guest(struct vault *vault, const char *name, const struct vault_guest *guest)
+{
+	struct vault_record record;
+	struct memory memory;
+	int result = vault->backend->ops->record_read(vault->backend, &record);
+
+	if (result != 0)
+		return vault_backend_failed(vault, result);
+	result = vault_remember(vault, &record, &memory);
+	if (result != 0)
+		return result;
+	result = measured_guest_check(&memory.roles, guest->descriptor, guest->descriptor_bytes, guest->measurement);
+	return result == 0 ? 0 : vault_fail(vault, result, "%s: %s", name, measured_guest_reason(result));
 }
 
 int vault_bind(struct vault *vault, const char *roles, size_t roles_bytes, const char *owner,

@@ -14,6 +14,7 @@
 #include <bulkhead/device.h>
 
 #include "hypercall.h"
+#include "kvm.h"
 
 static long answer_status(void *page, void __user *user)
 {
@@ -58,6 +59,22 @@ static long answer_log(void *page, void __user *user)
 	return copy_to_user(user, page, sizeof(*log)) ? -EFAULT : 0;
 }
 
+static long answer_measure(void *page, void __user *user)
+{
+	struct bulkhead_device_guest guest;
+	int error;
+
+	if (copy_from_user(&guest, user, sizeof(guest)))
+		return -EFAULT;
+	if (guest.reserved)
+		return -EINVAL;
+	error = kvm_guest_measure(guest.guest, page);
+	if (error)
+		return error;
+	memcpy(&guest.measurement, page, sizeof(guest.measurement));
+	return copy_to_user(user, &guest, sizeof(guest)) ? -EFAULT : 0;
+}
+
 static long device_ioctl(struct file *file, unsigned int request, unsigned long argument)
 {
 	void __user *user = (void __user *)argument;
@@ -76,6 +93,9 @@ static long device_ioctl(struct file *file, unsigned int request, unsigned long 
 		break;
 	case BULKHEAD_DEVICE_LOG:
 		result = answer_log(page, user);
+		break;
+	case BULKHEAD_DEVICE_MEASURE:
+		result = answer_measure(page, user);
 		break;
 	}
 	free_page((unsigned long)page);

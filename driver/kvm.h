@@ -114,6 +114,12 @@ void kvm_device_unregister(void);
 
 /** Makes a guest and returns a file descriptor for it, or a negative errno. */
 int kvm_guest_create(void);
+
+/**
+ * Reads what the guest behind file descriptor @fd of the caller's measures as into a page (struct bulkhead_measurement).
+ * Returns 0, -EBADF, -EINVAL (no guest of ours, or before INIT), -EINTR.
+ */
+int kvm_guest_measure(int fd, void *page);
 void kvm_guest_get(struct guest *guest);
 void kvm_guest_put(struct guest *guest);
 

@@ -8,6 +8,7 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/delay.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -109,15 +110,21 @@ static int seal(struct guest *guest)
 	return error;
 }
 
+static int read_measurement(struct guest *guest, void *page)
+{
+	const struct hypercall call = { BULKHEAD_CALL_GUEST_MEASURE, { guest->handle, virt_to_phys(page) } };
+
+	return hypercall_make(&call, NULL);
+}
+
 static int measure(struct guest *guest, void __user *user)
 {
 	void *page = (void *)get_zeroed_page(GFP_KERNEL);
-	const struct hypercall call = { BULKHEAD_CALL_GUEST_MEASURE, { guest->handle, page ? virt_to_phys(page) : 0 } };
 	int error;
 
 	if (!page)
 		return -ENOMEM;
-	error = hypercall_make(&call, NULL);
+	error = read_measurement(guest, page);
 	if (!error && copy_to_user(user, page, sizeof(struct bulkhead_measurement)))
 		error = -EFAULT;
 	free_page((unsigned long)page);
@@ -231,6 +238,26 @@ static const struct file_operations guest_operations = {
 	.release = guest_close,
 	.llseek = noop_llseek,
 };
+
+int kvm_guest_measure(int fd, void *page)
+{
+	struct file *file = fget(fd);
+	struct guest *guest;
+	int error = -EINVAL;
+
+	if (!file)
+		return -EBADF;
+	if (file->f_op == &guest_operations) {
+		guest = file->private_data;
+		error = mutex_lock_killable(&guest->lock);
+		if (!error) {
+			error = guest->handle ? read_measurement(guest, page) : -EINVAL;
+			mutex_unlock(&guest->lock);
+		}
+	}
+	fput(file);
+	return error;
+}
 
 int kvm_guest_create(void)
 {

@@ -93,7 +93,7 @@ static int load_run(void *context, uint64_t address, const uint8_t *bytes, uint6
 	return bulkhead_guest_operate(context, BULKHEAD_KVM_LOAD, &load);
 }
 
-/** Describes the devices to the driver and joins each with its backend. The first are the relay's. */
+/** Describes the devices to the driver and gives it their relay areas. The first are the relay's. */
 static int add_devices(struct machine *machine, const struct launch *launch)
 {
 	for (unsigned int i = 0; i < launch->device_count; i++) {
@@ -112,7 +112,7 @@ static int add_devices(struct machine *machine, const struct launch *launch)
 	return 0;
 }
 
-static bool connect_devices(struct machine *machine, char *error, size_t error_bytes)
+static bool make_devices(struct machine *machine, char *error, size_t error_bytes)
 {
 	struct relay_device_place devices[CONFIG_DEVICES_MAX];
 	unsigned int count = relay_device_list(machine->config, devices);
@@ -132,7 +132,7 @@ bool bulkhead_guest_create(struct machine *machine, const struct launch *launch,
 	const char *step = "creating the guest";
 	int status = 0;
 
-	if (!connect_devices(machine, error, error_bytes))
+	if (!make_devices(machine, error, error_bytes))
 		return false;
 	machine->vm_fd = ioctl(machine->kvm_fd, KVM_CREATE_VM, 0);
 	if (machine->vm_fd < 0 || ioctl(machine->vm_fd, KVM_CREATE_IRQCHIP, 0))
@@ -168,6 +168,14 @@ bool bulkhead_guest_create(struct machine *machine, const struct launch *launch,
 	if (status)
 		snprintf(error, error_bytes, "%s: %s: %s", machine->config->name, step, strerror(-status));
 	return !status;
+}
+
+bool bulkhead_guest_connect(struct machine *machine, char *error, size_t error_bytes)
+{
+	for (unsigned int i = 0; i < machine->relay_device_count; i++)
+		if (!relay_device_connect(machine->relay_devices[i], error, error_bytes))
+			return false;
+	return true;
 }
 
 int bulkhead_guest_seal(struct machine *machine, uint8_t digest[BULKHEAD_MEASUREMENT_BYTES])

@@ -16,12 +16,15 @@ int bulkhead_guest_operate(struct machine *machine, uint32_t operation, void *ar
 void bulkhead_guest_plan(struct launch *launch, struct machine *machine);
 
 /**
- * Makes the guest: memory, processors, devices with their backends.
+ * Makes the guest: memory, processors, devices.
  * Returns false after filling @error with one line.
  */
 bool bulkhead_guest_create(struct machine *machine, const struct launch *launch, char *error, size_t error_bytes);
 
 /** Seals the guest and reads what it measures as. Returns 0 or a negative errno. */
 int bulkhead_guest_seal(struct machine *machine, uint8_t digest[BULKHEAD_MEASUREMENT_BYTES]);
+
+/** Connects the sealed guest's devices to their backends. Returns false after filling @error with one line. */
+bool bulkhead_guest_connect(struct machine *machine, char *error, size_t error_bytes);
 
 #endif

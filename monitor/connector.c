@@ -6,7 +6,6 @@
 #include "connector.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -30,8 +29,7 @@ int connector_open(const char *path)
 	return status;
 }
 
-/** Sends an answer, with @fd beside it if it is one. */
-static bool answer(int socket, int32_t status, int fd)
+bool connector_send(int socket, int32_t status, int fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec part = { .iov_base = &status, .iov_len = sizeof(status) };
@@ -61,7 +59,7 @@ void connector_serve(int socket, const char *const *paths, unsigned int path_cou
 		if (got != sizeof(number))
 			return;
 		fd = number < path_count ? connector_open(paths[number]) : -EINVAL;
-		sent = answer(socket, fd < 0 ? fd : 0, fd);
+		sent = connector_send(socket, fd < 0 ? fd : 0, fd);
 		if (fd >= 0)
 			close(fd);
 		if (!sent)

@@ -7,6 +7,7 @@
 #ifndef BULKHEAD_MONITOR_CONNECTOR_H
 #define BULKHEAD_MONITOR_CONNECTOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /**
@@ -17,6 +18,9 @@ void connector_serve(int socket, const char *const *paths, unsigned int path_cou
 
 /** Asks for a connection to backend @number. Returns a socket, owned by the caller, or a negative errno. */
 int connector_ask(int socket, uint32_t number);
+
+/** Sends a status, with @fd beside it if it is one (not negative). */
+bool connector_send(int socket, int32_t status, int fd);
 
 /** Connects to a Unix socket. Returns it, owned by the caller, or a negative errno. */
 int connector_open(const char *path);

@@ -8,6 +8,7 @@
 #include "control.h"
 #include "descriptor.h"
 #include "firmware.h"
+#include "handover.h"
 #include "kvm.h"
 #include "linux_boot.h"
 #include "listen.h"
@@ -17,6 +18,8 @@
 #include "supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,12 +34,13 @@
 #define FIRST_BACKEND_FD 6u /* among what serve() waits for */
 
 static const char help_text[] =
-	"Usage: monitor [--device FILE] [--user NAME] [--check | --measure] CONFIGURATION\n"
+	"Usage: monitor [--device FILE] [--user NAME] [--handover FD] [--check | --measure] CONFIGURATION\n"
 	"\n"
 	"Runs one guest as its configuration file says and ends with it: 0 the guest switched itself off,\n"
 	"65 it was killed through its control socket, 1 something went wrong. A reset launches it anew.\n"
 	"  --device FILE   the KVM device (default /dev/kvm: Linux's KVM, or Bulkhead's driver)\n"
 	"  --user NAME     what runs the guest becomes this user once everything is open\n"
+	"  --handover FD   show the sealed guest at this socket, and wait there until its disks are served\n"
 	"  --check         only read the configuration and say what is wrong with it\n"
 	"  --measure       only print what the guest will measure as on Bulkhead\n"
 	"\n"
@@ -65,8 +69,19 @@ static void serial_line(void *context, bool level)
 	machine_set_line(&machine, SERIAL_LINE, level);
 }
 
+/** Shows the guest to who has the keys of its disks, if somebody wants to see it, and waits for the disks. */
+static bool hand_over(const struct options *options, int guest_fd, char *error)
+{
+	int status = options->handover < 0 ? 0 : handover_show(options->handover, guest_fd);
+
+	if (status)
+		snprintf(error, ERROR_BYTES, "%s: whoever was shown it (--handover) does not serve its disks",
+			 machine.config->name);
+	return !status;
+}
+
 /** On stock KVM: chips in the kernel, the other devices here. */
-static bool set_up_on_kvm(char *error)
+static bool set_up_on_kvm(const struct options *options, char *error)
 {
 	struct relay_device_place places[CONFIG_DEVICES_MAX];
 	const struct config *config = machine.config;
@@ -89,6 +104,8 @@ static bool set_up_on_kvm(char *error)
 		snprintf(error, ERROR_BYTES, "%s: stock KVM's guests have no balloon; take \"balloon\" out", config->name);
 		return false;
 	}
+	if (!hand_over(options, -1, error))
+		return false;
 	count = relay_device_list(config, places);
 	while (machine.shared_device_count < count) {
 		unsigned int number = machine.shared_device_count;
@@ -101,8 +118,11 @@ static bool set_up_on_kvm(char *error)
 	return true;
 }
 
-/** On Bulkhead: everything is described to the hypervisor, measured and sealed before the guest runs. */
-static bool set_up_on_bulkhead(char *error)
+/**
+ * On Bulkhead: everything is described to the hypervisor, measured and sealed before the guest runs; only then are its
+ * disks looked for, because their keys may wait for what it measures as.
+ */
+static bool set_up_on_bulkhead(const struct options *options, char *error)
 {
 	uint8_t digest[BULKHEAD_MEASUREMENT_BYTES];
 	struct launch launch;
@@ -121,7 +141,7 @@ static bool set_up_on_bulkhead(char *error)
 	machine.is_protected = launch.flags & BULKHEAD_GUEST_PROTECTED;
 	if (machine.is_protected)
 		ram_destroy(&machine.ram); /* the guest has its own */
-	return true;
+	return hand_over(options, machine.vm_fd, error) && bulkhead_guest_connect(&machine, error, ERROR_BYTES);
 }
 
 /** Puts what the guest starts with into its RAM, as it is or (protected) to be loaded from there. */
@@ -152,11 +172,11 @@ static bool fill_memory(const struct config *config, char *error)
 	return linux_boot_load(&machine.ram, config, &machine.entry, error, ERROR_BYTES);
 }
 
-static bool set_up(const struct config *config, const char *device, char *error)
+static bool set_up(const struct config *config, const struct options *options, char *error)
 {
-	if (!fill_memory(config, error) || !kvm_open(&machine, device, error, ERROR_BYTES))
+	if (!fill_memory(config, error) || !kvm_open(&machine, options->device, error, ERROR_BYTES))
 		return false;
-	return machine.on_bulkhead ? set_up_on_bulkhead(error) : set_up_on_kvm(error);
+	return machine.on_bulkhead ? set_up_on_bulkhead(options, error) : set_up_on_kvm(options, error);
 }
 
 /** Gives typed characters to the serial port, as many as it has room for. */
@@ -278,10 +298,12 @@ static int launch(const struct config *config, const struct options *options, in
 	const char *what = "starting";
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no guest without its supervisor */
-	if (!set_up(config, options->device, error)) {
+	if (!set_up(config, options, error)) {
 		fprintf(stderr, "monitor: %s\n", error);
 		return MACHINE_ERROR;
 	}
+	if (options->handover >= 0)
+		close(options->handover);
 	machine.connector = connector;
 	machine.look = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	status = console_open(&console, config->console);
@@ -339,9 +361,21 @@ static int print_measurement(const struct config *config)
 	return 0;
 }
 
+/** Reads the number of a file that the monitor was started with; programs that it starts do not get it. */
+static bool parse_fd(const char *text, int *fd)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (*end || end == text || number < 0 || number > INT_MAX || fcntl((int)number, F_SETFD, FD_CLOEXEC))
+		return false;
+	*fd = (int)number;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
-	struct options options = { .device = "/dev/kvm" };
+	struct options options = { .device = "/dev/kvm", .handover = -1 };
 	const char *file = NULL;
 	struct config config;
 	char error[ERROR_BYTES];
@@ -359,6 +393,8 @@ int main(int argc, char **argv)
 			measure = true;
 		} else if (!strcmp(argv[i], "--device") && i + 1 < argc) {
 			options.device = argv[++i];
+		} else if (!strcmp(argv[i], "--handover") && i + 1 < argc && parse_fd(argv[i + 1], &options.handover)) {
+			i++;
 		} else if (!strcmp(argv[i], "--user") && i + 1 < argc) {
 			options.user = argv[++i];
 		} else if (argv[i][0] != '-' && !file) {

@@ -144,7 +144,6 @@ struct relay_device *relay_device_create(struct machine *machine, unsigned int n
 {
 	const struct bulkhead_device_description *description = &descriptions[place->kind];
 	struct relay_device *device = calloc(1, sizeof(*device));
-	const char *wrong;
 	int status;
 
 	if (!device) {
@@ -155,17 +154,6 @@ struct relay_device *relay_device_create(struct machine *machine, unsigned int n
 					 .slot = place->slot, .kind = place->kind, .area = { .fd = -1 } };
 	memset(device->kick_fds, -1, sizeof(device->kick_fds));
 	memset(device->call_fds, -1, sizeof(device->call_fds));
-	status = vhost_user_connect(&device->backend, device->path);
-	if (status) {
-		snprintf(error, error_bytes, "%s: %s; is a vhost-user backend listening there?", device->path,
-			 strerror(-status));
-		goto failed;
-	}
-	wrong = configure(device);
-	if (wrong) {
-		snprintf(error, error_bytes, "%s: the backend %s", device->path, wrong);
-		goto failed;
-	}
 	status = make_area(&device->area, description->queue_count);
 	for (unsigned int i = 0; !status && i < description->queue_count; i++) {
 		device->kick_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -176,7 +164,6 @@ struct relay_device *relay_device_create(struct machine *machine, unsigned int n
 	if (!status)
 		return device;
 	snprintf(error, error_bytes, "%s: its relay area: %s", device->path, strerror(-status));
-failed:
 	relay_device_destroy(device);
 	return NULL;
 }
@@ -192,10 +179,10 @@ static int give_config(struct relay_device *device)
 
 int relay_device_attach(struct relay_device *device)
 {
-	const struct bulkhead_device_description *description = &descriptions[device->kind];
-	int status = give_config(device);
+	unsigned int queue_count = descriptions[device->kind].queue_count;
+	int status = 0;
 
-	for (unsigned int i = 0; !status && i < description->queue_count; i++) {
+	for (unsigned int i = 0; !status && i < queue_count; i++) {
 		struct bulkhead_kvm_relay relay = {
 			.slot = device->slot,
 			.queue = i,
@@ -208,6 +195,27 @@ int relay_device_attach(struct relay_device *device)
 		status = bulkhead_guest_operate(device->machine, BULKHEAD_KVM_RELAY, &relay);
 	}
 	return status;
+}
+
+bool relay_device_connect(struct relay_device *device, char *error, size_t error_bytes)
+{
+	const char *wrong;
+	int status = vhost_user_connect(&device->backend, device->path);
+
+	if (status) {
+		snprintf(error, error_bytes, "%s: %s; is a vhost-user backend listening there?", device->path,
+			 strerror(-status));
+		return false;
+	}
+	wrong = configure(device);
+	if (wrong) {
+		snprintf(error, error_bytes, "%s: the backend %s", device->path, wrong);
+		return false;
+	}
+	status = give_config(device);
+	if (status)
+		snprintf(error, error_bytes, "%s: its configuration: %s", device->path, strerror(-status));
+	return !status;
 }
 
 /** Connects to the backend that serves the device after the one that was lost. Returns 0 or a negative errno. */

@@ -29,14 +29,21 @@ unsigned int relay_device_list(const struct config *config, struct relay_device_
 const struct bulkhead_device_description *relay_device_describe(enum relay_device_kind kind);
 
 /**
- * Connects to the backend of @place, the @number-th of the configuration, and makes the device's relay area.
+ * Makes the relay area of the device at @place, the @number-th of the configuration.
  * Returns the device, owned by the caller, or NULL after filling @error with one line.
  */
 struct relay_device *relay_device_create(struct machine *machine, unsigned int number,
 					 const struct relay_device_place *place, char *error, size_t error_bytes);
 
-/** Gives the device's configuration and relay areas to the driver, which knows its description. Returns 0 or -errno. */
+/** Gives the device's relay areas to the driver, which knows its description. Returns 0 or -errno. */
 int relay_device_attach(struct relay_device *device);
+
+/**
+ * Connects to the backend and gives the device the configuration that only the backend knows, such as a disk's size. That
+ * is not measured, and may come after the seal: the guest must not trust it more than the backend.
+ * Returns false after filling @error with one line.
+ */
+bool relay_device_connect(struct relay_device *device, char *error, size_t error_bytes);
 
 /** Does what the guest's driver asked for: starts or stops the backend, which is connected anew if it was lost. */
 void relay_device_event(struct relay_device *device, const struct bulkhead_kvm_device_exit *exit);

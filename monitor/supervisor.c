@@ -28,7 +28,7 @@ static void make_raw(struct termios *saved)
 }
 
 /** Runs one launch and serves it from outside its sandbox. Returns its exit status. */
-static int supervise_launch(const struct config *config, const struct options *options, launch_function *launch)
+static int supervise_launch(const struct config *config, struct options *options, launch_function *launch)
 {
 	struct relay_device_place devices[CONFIG_DEVICES_MAX];
 	const char *paths[CONFIG_DEVICES_MAX];
@@ -46,6 +46,9 @@ static int supervise_launch(const struct config *config, const struct options *o
 		_exit(launch(config, options, sockets[1]));
 	}
 	close(sockets[1]);
+	if (options->handover >= 0)
+		close(options->handover);
+	options->handover = -1; /* what serves the disks stays: a guest that resets itself finds them served */
 	if (child > 0)
 		connector_serve(sockets[0], paths, count);
 	close(sockets[0]);
@@ -61,7 +64,7 @@ failed:
 	return MACHINE_ERROR;
 }
 
-int supervise(const struct config *config, const struct options *options, launch_function *launch)
+int supervise(const struct config *config, struct options *options, launch_function *launch)
 {
 	bool raw = (!config->console || !strcmp(config->console, "stdio")) && isatty(STDIN_FILENO);
 	struct termios saved;

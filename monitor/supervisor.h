@@ -12,12 +12,16 @@
 /** Of the command line. */
 struct options {
 	const char *device, *user;
+	int handover; /**< where to show the guest at its first launch (handover.h); -1: nowhere */
 };
 
 /** One launch of the guest, in a process of its own. @connector: to its supervisor. Returns its exit status. */
 typedef int launch_function(const struct config *config, const struct options *options, int connector);
 
-/** Launches the guest, and again for as long as it resets itself. Returns the exit status. */
-int supervise(const struct config *config, const struct options *options, launch_function *launch);
+/**
+ * Launches the guest, and again for as long as it resets itself; closes @options->handover, which the first launch is for.
+ * Returns the exit status.
+ */
+int supervise(const struct config *config, struct options *options, launch_function *launch);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * /dev/bulkhead: what the service domain's programs may ask the driver about the hypervisor.
  *
- * The device exists only under Bulkhead, only root may open it, and it changes nothing: every call
- * reads. The structures are those of the hypercall interface, handed on as they are.
+ * The device exists only under Bulkhead, only root (and the vaults of an installed PC) may open it, and
+ * it changes nothing: every call reads. The structures are those of the hypercall interface, handed on as they are.
  */
 #ifndef BULKHEAD_DEVICE_H
 #define BULKHEAD_DEVICE_H
@@ -30,5 +30,19 @@
  * nothing newer. Errors: EFAULT, EPROTO.
  */
 #define BULKHEAD_DEVICE_LOG _IOWR('B', 0x03, struct bulkhead_log)
+
+/** A guest of the driver's /dev/kvm and what it measures as. */
+struct bulkhead_device_guest {
+	int32_t guest;	   /* in: file descriptor that KVM_CREATE_VM of /dev/kvm has made */
+	uint32_t reserved; /* in: 0 */
+	struct bulkhead_measurement measurement;
+};
+
+/**
+ * Reads what the guest behind a file descriptor measures as: whoever was given the descriptor by somebody else, a vault
+ * for instance, asks the hypervisor here and not the descriptor. Errors: EBADF (no file), EINVAL (no guest of this
+ * driver, or one that has not begun), EFAULT.
+ */
+#define BULKHEAD_DEVICE_MEASURE _IOWR('B', 0x04, struct bulkhead_device_guest)
 
 #endif

@@ -37,14 +37,18 @@ enum keyd_call {
 	 * KEY, or BLOB (a key wrapped earlier, to make copies of it), or COPY and PHRASE (a copy sealed to
 	 * a recovery phrase), or COPY and ORDER (a copy that officers released to this vault), or BLOB and
 	 * ORDER (officers have this vault seal the key to whom the order names); optionally RECIPIENT
-	 * (X25519 public keys) and SEAL_PHRASE, each adding a sealed copy to the answer.
+	 * (X25519 public keys) and SEAL_PHRASE, each adding a sealed copy to the answer. FLAGS:
+	 * KEYD_SEAL_FOR_GUEST wraps it for measured guests only, where this vault can measure.
 	 * Out: BLOB; COPY_RECIPIENT, COPY_PHRASE as asked.
 	 */
 	KEYD_SEAL = 3,
 	/**
 	 * Gives a key out. In: NAME, BLOB, FLAGS (KEYD_RELEASE_START charges one start of the lease
-	 * first). Out: KEY. EKEYEXPIRED when the lease has ended, EKEYREVOKED when the vault was
-	 * wiped.
+	 * first); DESCRIPTOR (trust/descriptor.h) with, beside the message (SCM_RIGHTS), a file
+	 * descriptor of the guest that it describes: what the hypervisor measured must be what the
+	 * owner signed. A vault that can measure wants both for a start, and for a key wrapped with
+	 * KEYD_SEAL_FOR_GUEST. Out: KEY. EKEYEXPIRED when the lease has ended, EKEYREVOKED when the
+	 * vault was wiped, EXDEV when the guest is another one than was described.
 	 */
 	KEYD_RELEASE = 4,
 	/**
@@ -73,10 +77,13 @@ enum keyd_tag {
 	KEYD_TAG_STATE = 16,
 	KEYD_TAG_RECEIPT = 17,
 	KEYD_TAG_ERROR = 18,
-	KEYD_TAG_COUNT = 19,
+	KEYD_TAG_DESCRIPTOR = 19,
+	KEYD_TAG_COUNT = 20,
 };
 
-#define KEYD_RELEASE_START 1u /* FLAGS, a 32-bit number: this release starts a guest */
+/* FLAGS, a 32-bit number */
+#define KEYD_RELEASE_START  1u /* this release starts a guest */
+#define KEYD_SEAL_FOR_GUEST 1u /* the key comes out for a measured guest only */
 
 /** Opens every message. `length_bytes` counts what follows the header. */
 struct keyd_header {

@@ -46,6 +46,8 @@ static void open_vault(void)
 static void serve(const uint8_t *data, size_t size)
 {
 	static const struct keyd_access access = {1, 2};
+	static const struct bulkhead_measurement measurement = {.is_sealed = 1};
+	const struct keyd_peer peer = {1, size & 1 ? &measurement : NULL};
 	static unsigned char bytes[KEYD_MESSAGE_MAX_BYTES];
 	static struct keyd_writer answer;
 	struct keyd_message message;
@@ -60,7 +62,7 @@ static void serve(const uint8_t *data, size_t size)
 	/* A wipe writes a file; often enough is often enough. */
 	if (header.call == KEYD_WIPE && data[size - 1] != 7)
 		return;
-	keyd_serve(vault, &access, 1, bytes, sizeof(header) + size - 1, &answer);
+	keyd_serve(vault, &access, &peer, bytes, sizeof(header) + size - 1, &answer);
 	if (keyd_wire_parse(answer.bytes, answer.size_bytes, &message) != 0)
 		abort();
 }

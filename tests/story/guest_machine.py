@@ -16,21 +16,27 @@ MONITOR = os.path.join(BUILD, "monitor/monitor")
 BLK = [program("bulkhead-blk"), "--socket=%{socket}", "--control=%{control}", "--state=%{state}", "--key=%{key}",
        "--serial=%{kind}", "--store=%{store}?", "--domain-key=%{domain_key}?", "--version=%{version}?", "--feed=%{feed}?",
        "--trace=%{trace}?", "--record=%{record}?", "--layer=%{layer}?", "--size=%{size}?"]
+# At file 3 a monitor shows its sealed guest, of which there is none here, and hears when its disks are served.
+HAND_OVER = "printf '\\0\\0\\0\\0' >&3; [ \"$(head -c 4 <&3 | wc -c)\" = 4 ] || exit 1; "
 MEASURE = ["sh", "-c", "trap 'exit 0' TERM; \"$0\" --measure \"$1\" >\"$2/measured.new\" 2>&1; mv \"$2/measured.new\" \"$2/measured\"; "
-           "while :; do sleep 0.1; done", MONITOR, "%{machine}", "%{directory}"]
+           + HAND_OVER + "while :; do sleep 0.1; done", MONITOR, "%{machine}", "%{directory}"]
 
 # The same as one program, which a personal agent also asks to measure for its owner.
 OWN = """#!/bin/sh
 [ "$1" = --measure ] && exec {monitor} "$@"
 trap 'exit 0' TERM
 {monitor} --measure "$1" >"${{1%/*}}/measured.new" 2>&1; mv "${{1%/*}}/measured.new" "${{1%/*}}/measured"
+{hand_over}
 while :; do sleep 0.1; done
 """
 
 
 # Stands where the monitor listens for requests, and says which came first: a request, or a signal.
-LISTEN = """import json, re, signal, socket, sys
+LISTEN = """import json, os, re, signal, socket, sys
 folder = sys.argv[2]
+os.write(3, bytes(4))
+if len(os.read(3, 4)) != 4:
+    sys.exit(1)
 def end(word):
     with open(folder + "/ended-by", "w") as file:
         file.write(word)
@@ -194,7 +200,7 @@ def an_own_guest_is_the_machine_that_its_owners_vault_signed(directory, keep):
     """No company has a hand in it: the PC measures, the vault's key signs, and a descriptor by anybody else starts nothing."""
     program_file, raw = os.path.join(directory, "own-monitor"), os.path.join(directory, "disk.raw")
     with open(program_file, "w", encoding="ascii") as file:
-        file.write(OWN.format(monitor=MONITOR))
+        file.write(OWN.format(monitor=MONITOR, hand_over=HAND_OVER))
     os.chmod(program_file, 0o755)
     with open(raw, "wb") as file:
         file.write(os.urandom(1 << 20))
@@ -230,8 +236,21 @@ def an_own_guest_is_the_machine_that_its_owners_vault_signed(directory, keep):
     refused(pc, "is not the one that this PC's vault signed", "mine")
 
 
+def keys_wait_for_the_monitor(directory, keep):
+    """No key has left the vault, and no disk is served, until the monitor shows its guest; nor if it ends before."""
+    script = f"ls \"$2\" >{directory}/seen; echo monitor: it does not want to; exit 1"
+    _, pc, _ = set_up(directory, keep, ("one", lambda c: describe(c, os.path.join(directory, "one.descriptor"), memory="128M")),
+                      monitor=["sh", "-c", script, MONITOR, "%{machine}", "%{directory}"])
+    starts = pc.status()["vault"]["lease"]["starts_used"]
+    refused(pc, "ended before the guest was sealed: monitor: it does not want to")
+    with open(os.path.join(directory, "seen"), encoding="ascii") as file:
+        seen = file.read().split()
+    assert "machine" in seen and not {"system", "user", "config", "config.img"} & set(seen), seen
+    assert pc.status()["vault"]["lease"]["starts_used"] == starts
+
+
 if __name__ == "__main__":
     tell([the_pc_makes_the_machine_that_was_described, a_release_without_a_descriptor_does_not_start,
           a_descriptor_by_another_key_starts_nothing, another_releases_manifest_starts_nothing,
           a_guest_that_is_to_end_feels_its_power_button, a_card_without_a_network_on_this_pc_starts_nothing,
-          an_own_guest_is_the_machine_that_its_owners_vault_signed])
+          an_own_guest_is_the_machine_that_its_owners_vault_signed, keys_wait_for_the_monitor])

@@ -1,8 +1,11 @@
 /* Recovery phrases, sealed copies, and keyd's messages and calls. */
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +16,9 @@
 
 #include "fixture.h"
 #include "key_copy.h"
+#include "keyd_guest.h"
 #include "keyd_serve.h"
+#include "passed_file.h"
 #include "phrase.h"
 
 static void phrase_reads_back_however_it_is_written(void **state)
@@ -120,10 +125,12 @@ static struct keyd_writer call, answer;
 static struct keyd_message got;
 static const struct keyd_access access_of_7 = {7, 8};
 
-static int serve(struct vault *vault, uid_t peer)
+static int serve(struct vault *vault, uid_t user)
 {
+	const struct keyd_peer peer = {.user = user};
+
 	assert_int_equal(keyd_wire_end(&call), 0);
-	keyd_serve(vault, &access_of_7, peer, call.bytes, call.size_bytes, &answer);
+	keyd_serve(vault, &access_of_7, &peer, call.bytes, call.size_bytes, &answer);
 	assert_int_equal(keyd_wire_parse(answer.bytes, answer.size_bytes, &got), 0);
 	return -(int)got.error;
 }
@@ -210,6 +217,71 @@ static void malformed_messages_are_refused_whole(void **state)
 	assert_int_equal(keyd_wire_parse(bytes, 40, &message), -EBADMSG);
 }
 
+/** Sends a message with `count` copies of a file beside it; what arrives with it is returned. */
+static int pass_files(int socket, int other, unsigned int count)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {0};
+	unsigned char byte = 1;
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	int passed;
+
+	if (count > 0) {
+		message.msg_control = control;
+		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		*CMSG_FIRSTHDR(&message) = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+							    .cmsg_len = CMSG_LEN(count * sizeof(int))};
+		for (unsigned int i = 0; i < count; i++)
+			memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)) + i * sizeof(int), &socket, sizeof(int));
+	}
+	assert_int_equal(sendmsg(socket, &message, 0), 1);
+	assert_int_equal(passed_file_receive(other, &byte, 1, &passed), 1);
+	return passed;
+}
+
+static int open_files(void)
+{
+	int count = 0;
+
+	for (int file = 0; file < 256; file++)
+		count += fcntl(file, F_GETFD) >= 0;
+	return count;
+}
+
+static void one_file_comes_with_a_message_and_no_more_stay_open(void **state)
+{
+	int ends[2], before, passed;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	before = open_files();
+	assert_int_equal(pass_files(ends[0], ends[1], 0), -1);
+	passed = pass_files(ends[0], ends[1], 1);
+	assert_true(passed >= 0);
+	assert_int_equal(fcntl(passed, F_GETFD), FD_CLOEXEC);
+	close(passed);
+	passed = pass_files(ends[0], ends[1], 2);
+	if (passed >= 0)
+		close(passed);
+	assert_int_equal(open_files(), before);
+	close(ends[0]);
+	assert_int_equal(passed_file_receive(ends[1], ends, sizeof(ends), &passed), 0);
+	close(ends[1]);
+}
+
+static void a_file_that_is_no_guest_measures_as_nothing(void **state)
+{
+	struct bulkhead_measurement measurement;
+	int device = keyd_guest_open("/dev/null");
+
+	assert_true(device >= 0); /* a device, but not the hypervisor's */
+	assert_true(keyd_guest_measure(device, 0, &measurement) < 0);
+	assert_int_equal(keyd_guest_measure(device, -1, &measurement), -EINVAL);
+	assert_int_equal(keyd_guest_measure(-1, 0, &measurement), -EINVAL);
+	close(device);
+	assert_int_equal(keyd_guest_open("/proc/self/exe"), -ELOOP); /* nor through a link */
+	assert_int_equal(keyd_guest_open("/etc/passwd"), -ENODEV);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +291,8 @@ int main(void)
 	    cmocka_unit_test(recovery_needs_every_officer_in_turn),
 	    cmocka_unit_test(sealed_key_is_released_to_the_agent_and_to_nobody_else),
 	    cmocka_unit_test(malformed_messages_are_refused_whole),
+	    cmocka_unit_test(one_file_comes_with_a_message_and_no_more_stay_open),
+	    cmocka_unit_test(a_file_that_is_no_guest_measures_as_nothing),
 	};
 
 	if (sodium_init() < 0)

@@ -14,7 +14,8 @@
 #include <cmocka.h>
 
 #include "fixture.h"
-#include "vault.h"
+#include "keyd_serve.h"
+#include "trust/descriptor.h"
 
 static bool with_tpm;
 static struct emulated_tpm tpm;
@@ -87,7 +88,7 @@ static void wrap_key(struct setup *setup, const char *name, struct vault_wrapped
 	unsigned char key[32];
 
 	memset(key, name[0], sizeof(key));
-	assert_int_equal(vault_wrap(setup->vault, name, key, wrapped), 0);
+	assert_int_equal(vault_wrap(setup->vault, name, key, false, wrapped), 0);
 }
 
 static int freshen(struct setup *setup, char *text)
@@ -105,7 +106,7 @@ static void key_comes_back_within_the_lease(void **state)
 
 	wrap_key(*state, "work/user", &wrapped);
 	assert_int_equal(
-	    vault_release(((struct setup *)*state)->vault, "work/user", &wrapped, true, key), 0);
+	    vault_release(((struct setup *)*state)->vault, "work/user", &wrapped, true, NULL, key), 0);
 	memset(expected, 'w', sizeof(expected));
 	assert_memory_equal(key, expected, sizeof(key));
 }
@@ -117,7 +118,7 @@ static void wrapped_key_answers_to_its_name_only(void **state)
 	unsigned char key[32];
 
 	wrap_key(setup, "work/user", &wrapped);
-	assert_int_equal(vault_release(setup->vault, "work/other", &wrapped, false, key),
+	assert_int_equal(vault_release(setup->vault, "work/other", &wrapped, false, NULL, key),
 			 -EKEYREJECTED);
 }
 
@@ -130,8 +131,8 @@ static void lease_ends_with_its_starts(void **state)
 
 	wrap_key(setup, "work/user", &wrapped);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key),
+		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key), 0);
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key),
 			 -EKEYEXPIRED);
 	assert_non_null(strstr(vault_error(setup->vault), "starts"));
 	/* What was started in time goes on. */
@@ -140,7 +141,7 @@ static void lease_ends_with_its_starts(void **state)
 	assert_true(json_is_true(json_object_get(state_json, "may_run")));
 	json_decref(state_json);
 	assert_int_equal(freshen(setup, company_lease(&company, 2, now, now + 1000, 1800, 1)), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key), 0);
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key), 0);
 }
 
 static void lease_ends_with_its_powered_time(void **state)
@@ -152,9 +153,9 @@ static void lease_ends_with_its_powered_time(void **state)
 	wrap_key(setup, "work/user", &wrapped);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(vault_charge_powered(setup->vault), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, key), 0);
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, NULL, key), 0);
 	assert_int_equal(vault_charge_powered(setup->vault), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, key),
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, NULL, key),
 			 -EKEYEXPIRED);
 }
 
@@ -166,11 +167,11 @@ static void lease_ends_with_its_date_and_a_clock_turned_back_gains_nothing(void 
 
 	wrap_key(setup, "work/user", &wrapped);
 	now += 999;
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, key), 0);
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, NULL, key), 0);
 	/* The server's word of a later time arrives, then somebody turns the clock back. */
 	assert_int_equal(freshen(setup, company_state(&company, 5, now + 1, STATE_ACTIVE)), 0);
 	now -= 500000;
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, key),
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, NULL, key),
 			 -EKEYEXPIRED);
 }
 
@@ -183,9 +184,9 @@ static void same_lease_again_gives_nothing_new(void **state)
 
 	assert_int_equal(vault_freshen(setup->vault, lease, strlen(lease)), 0);
 	wrap_key(setup, "work/user", &wrapped);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key), 0);
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key), 0);
 	assert_int_equal(freshen(setup, lease), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key),
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key),
 			 -EKEYEXPIRED);
 	assert_int_equal(freshen(setup, company_lease(&company, 1, now, now + 9000, 9000, 9)),
 			 -ESTALE);
@@ -211,11 +212,11 @@ static void lost_pc_locks_at_once_and_a_newer_state_opens_it(void **state)
 
 	wrap_key(setup, "work/user", &wrapped);
 	assert_int_equal(freshen(setup, company_state(&company, 7, now, STATE_LOST)), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key),
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key),
 			 -EKEYEXPIRED);
 	assert_int_equal(freshen(setup, company_state(&company, 6, now, STATE_ACTIVE)), -ESTALE);
 	assert_int_equal(freshen(setup, company_state(&company, 8, now, STATE_ACTIVE)), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key), 0);
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key), 0);
 }
 
 /* The attack: copy the vault's directory, use the lease up, put the copy back. */
@@ -229,12 +230,12 @@ static void restored_disk_snapshot(struct setup *setup, int *result)
 	snprintf(copy, sizeof(copy), "%s.copy", setup->directory);
 	fixture_copy(setup->directory, copy);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key), 0);
+		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key), 0);
 	vault_close(setup->vault);
 	fixture_copy(copy, setup->directory);
 	fixture_remove(copy);
 	open_vault(setup);
-	*result = vault_release(setup->vault, "work/user", &wrapped, true, key);
+	*result = vault_release(setup->vault, "work/user", &wrapped, true, NULL, key);
 }
 
 static void restored_disk_snapshot_gains_no_start_against_a_tpm(void **state)
@@ -255,7 +256,7 @@ static void power_cut_keeps_counters(void **state)
 
 	wrap_key(setup, "work/user", &wrapped);
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key), 0);
+		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key), 0);
 		vault_close(setup->vault);
 		setup->vault = NULL;
 		if (with_tpm) {
@@ -267,7 +268,7 @@ static void power_cut_keeps_counters(void **state)
 		 */
 		if (i < 2)
 			continue;
-		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, key),
+		assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, true, NULL, key),
 				 -EKEYEXPIRED);
 	}
 }
@@ -360,7 +361,7 @@ static void wipe_kills_every_key_even_from_a_copy_and_leaves_a_receipt(void **st
 	/* A revoked PC still takes a wipe. */
 	assert_int_equal(freshen(setup, company_state(&company, 7, now, STATE_REVOKED)), 0);
 	assert_int_equal(wipe(setup, strdup(order), receipt, &size), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, key),
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, NULL, key),
 			 -EKEYREVOKED);
 	vault_close(setup->vault);
 	if (with_tpm) {
@@ -371,7 +372,7 @@ static void wipe_kills_every_key_even_from_a_copy_and_leaves_a_receipt(void **st
 	}
 	fixture_remove(copy);
 	open_vault(setup);
-	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, key),
+	assert_int_equal(vault_release(setup->vault, "work/user", &wrapped, false, NULL, key),
 			 -EKEYREVOKED);
 	check_receipt(setup, receipt, size, order, attestation_key, epoch);
 	free(order);
@@ -401,13 +402,13 @@ static void wiping_one_guest_keeps_the_others(void **state)
 	wrap_key(setup, "work/user", &work);
 	wrap_key(setup, "appliance/data", &other);
 	assert_int_equal(wipe(setup, wipe_order(1, "work", 2), receipt, &size), 0);
-	assert_int_equal(vault_release(setup->vault, "work/user", &work, false, key), -EKEYREVOKED);
-	assert_int_equal(vault_release(setup->vault, "appliance/data", &other, false, key), 0);
+	assert_int_equal(vault_release(setup->vault, "work/user", &work, false, NULL, key), -EKEYREVOKED);
+	assert_int_equal(vault_release(setup->vault, "appliance/data", &other, false, NULL, key), 0);
 	memset(expected, 'a', sizeof(expected));
 	assert_memory_equal(key, expected, sizeof(key));
 	vault_close(setup->vault);
 	open_vault(setup);
-	assert_int_equal(vault_release(setup->vault, "appliance/data", &other, false, key), 0);
+	assert_int_equal(vault_release(setup->vault, "appliance/data", &other, false, NULL, key), 0);
 }
 
 static void edited_root_of_trust_is_noticed(void **state)
@@ -442,7 +443,7 @@ static void edited_root_of_trust_is_noticed(void **state)
 	fclose(file);
 	json_decref(content);
 	open_vault(setup);
-	assert_int_not_equal(vault_release(setup->vault, "work/user", &wrapped, false, key), 0);
+	assert_int_not_equal(vault_release(setup->vault, "work/user", &wrapped, false, NULL, key), 0);
 	order = company_order(&other, &wanted, 2);
 	assert_int_equal(wipe(setup, order, receipt, &size), -EKEYREJECTED);
 	company_release(&other);
@@ -492,6 +493,119 @@ static void officers_release_a_copy_to_one_vault_once(void **state)
 	free(text);
 }
 
+/** A guest that is sealed, and the descriptor of it by the company's key for images. */
+struct described {
+	struct bulkhead_measurement measurement;
+	char text[DESCRIPTOR_TEXT_MAX];
+	struct vault_guest guest;
+};
+
+static void describe(struct described *described)
+{
+	struct descriptor descriptor = {.memory_mib = 256, .processors = 1, .measurement = {4, 2}};
+
+	*described = (struct described){.measurement = {.is_sealed = 1}};
+	memcpy(described->measurement.digest, descriptor.measurement, sizeof(descriptor.measurement));
+	assert_int_equal(descriptor_sign(&descriptor, &company.policy, described->text), 0);
+	described->guest = (struct vault_guest){described->text, strlen(described->text), &described->measurement};
+}
+
+static int64_t starts_left(struct setup *setup)
+{
+	json_t *state = vault_state(setup->vault);
+	int64_t left = json_integer_value(json_object_get(json_object_get(state, "lease"), "starts_left"));
+
+	json_decref(state);
+	return left;
+}
+
+static void a_start_takes_the_guest_that_was_described(void **state)
+{
+	struct setup *setup = *state;
+	struct vault_wrapped wrapped;
+	struct described described;
+	unsigned char key[32];
+
+	describe(&described);
+	wrap_key(setup, "work/identity", &wrapped);
+	/* The control: a vault that cannot measure starts whatever there is. */
+	assert_int_equal(vault_release(setup->vault, "work/identity", &wrapped, true, NULL, key), 0);
+	vault_measure_guests(setup->vault);
+	assert_int_equal(starts_left(setup), 2);
+	assert_int_equal(vault_release(setup->vault, "work/identity", &wrapped, true, NULL, key), -EACCES);
+	described.measurement.digest[31] ^= 1;
+	assert_int_equal(vault_release(setup->vault, "work/identity", &wrapped, true, &described.guest, key), -EXDEV);
+	described.measurement.digest[31] ^= 1;
+	described.measurement.is_sealed = 0;
+	assert_int_equal(vault_release(setup->vault, "work/identity", &wrapped, true, &described.guest, key), -EAGAIN);
+	described.measurement.is_sealed = 1;
+	described.text[7]++; /* another memory than was signed */
+	assert_int_equal(vault_release(setup->vault, "work/identity", &wrapped, true, &described.guest, key), -EKEYREJECTED);
+	described.text[7]--;
+	assert_int_equal(starts_left(setup), 2);
+	assert_int_equal(vault_release(setup->vault, "work/identity", &wrapped, true, &described.guest, key), 0);
+	assert_int_equal(starts_left(setup), 1);
+}
+
+static void a_key_for_guests_comes_out_for_nothing_else(void **state)
+{
+	struct setup *setup = *state;
+	struct vault_wrapped wrapped, before;
+	unsigned char key[32] = {5}, out[32];
+	struct described described;
+
+	describe(&described);
+	assert_int_equal(vault_wrap(setup->vault, "work/system", key, true, &before), 0);
+	vault_measure_guests(setup->vault);
+	assert_int_equal(vault_wrap(setup->vault, "work/system", key, true, &wrapped), 0);
+	assert_int_equal(vault_release(setup->vault, "work/system", &wrapped, false, NULL, out), -EACCES);
+	assert_memory_not_equal(out, key, sizeof(key));
+	assert_int_equal(vault_release(setup->vault, "work/system", &wrapped, false, &described.guest, out), 0);
+	assert_memory_equal(out, key, sizeof(key));
+	/* The control: a key that was wrapped where nothing measures. */
+	assert_int_equal(vault_release(setup->vault, "work/system", &before, false, NULL, out), 0);
+	/* Started without its hypervisor, the PC has the key and no guest that could be measured. */
+	vault_close(setup->vault);
+	open_vault(setup);
+	assert_int_equal(vault_release(setup->vault, "work/system", &wrapped, false, NULL, out), -EACCES);
+}
+
+static int ask(struct setup *setup, const struct bulkhead_measurement *measurement, struct keyd_writer *call)
+{
+	static struct keyd_writer answer;
+	const struct keyd_access access = {7, 8};
+	const struct keyd_peer peer = {7, measurement};
+	struct keyd_message message;
+
+	assert_int_equal(keyd_wire_end(call), 0);
+	keyd_serve(setup->vault, &access, &peer, call->bytes, call->size_bytes, &answer);
+	assert_int_equal(keyd_wire_parse(answer.bytes, answer.size_bytes, &message), 0);
+	assert_int_equal(message.field[KEYD_TAG_KEY].present, message.error == 0);
+	return -(int)message.error;
+}
+
+static void a_call_needs_descriptor_and_guest(void **state)
+{
+	static struct keyd_writer call;
+	const uint32_t start = KEYD_RELEASE_START;
+	struct setup *setup = *state;
+	struct vault_wrapped wrapped;
+	struct described described;
+
+	describe(&described);
+	vault_measure_guests(setup->vault);
+	wrap_key(setup, "work/identity", &wrapped);
+	for (int with = 0; with < 4; with++) {
+		keyd_wire_begin(&call, KEYD_RELEASE, 0);
+		keyd_wire_add_text(&call, KEYD_TAG_NAME, "work/identity");
+		keyd_wire_add(&call, KEYD_TAG_BLOB, wrapped.bytes, wrapped.size_bytes);
+		keyd_wire_add(&call, KEYD_TAG_FLAGS, &start, sizeof(start));
+		if (with & 1)
+			keyd_wire_add_text(&call, KEYD_TAG_DESCRIPTOR, described.text);
+		assert_int_equal(ask(setup, with & 2 ? &described.measurement : NULL, &call), with == 3 ? 0 : -EACCES);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -511,6 +625,9 @@ int main(int argc, char **argv)
 	    TEST(wiping_one_guest_keeps_the_others),
 	    TEST(edited_root_of_trust_is_noticed),
 	    TEST(officers_release_a_copy_to_one_vault_once),
+	    TEST(a_start_takes_the_guest_that_was_described),
+	    TEST(a_key_for_guests_comes_out_for_nothing_else),
+	    TEST(a_call_needs_descriptor_and_guest),
 	};
 	int result;
 
