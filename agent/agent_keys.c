@@ -163,7 +163,7 @@ int agent_keys_release(const char *socket, const char *name, const struct agent_
 	keyd_wire_add_text(&exchange->call, KEYD_TAG_NAME, name);
 	keyd_wire_add(&exchange->call, KEYD_TAG_BLOB, blob->bytes, blob->size_bytes);
 	keyd_wire_add(&exchange->call, KEYD_TAG_FLAGS, &flags, sizeof(flags));
-	if (guest && guest->descriptor)
+	if (guest)
 		keyd_wire_add_text(&exchange->call, KEYD_TAG_DESCRIPTOR, guest->descriptor);
 	result = perform_for(exchange, socket, guest ? guest->file : -1, error);
 	value = &exchange->answer.message.field[KEYD_TAG_KEY];

@@ -10,10 +10,10 @@
 
 #define AGENT_BLOB_MAX_BYTES 128
 
-/** The guest that keys are for: sealed by its monitor, described by the company. */
+/** The guest that keys are for: sealed by its monitor, described by whose it is. */
 struct agent_keys_guest {
 	int file;		/* that /dev/kvm gave for it; -1: there is no hypervisor to measure it */
-	const char *descriptor; /* signed text; NULL: nobody describes it */
+	const char *descriptor; /* signed text */
 };
 
 struct agent_blob {

@@ -44,7 +44,7 @@ enum key_copy_cost vault_phrase_cost(const struct vault *vault);
 
 /**
  * From now on a start takes a measured guest, and so do keys that are wrapped for guests. Of a company's vault only: a
- * user's own guests are described by nobody.
+ * user's own has no root of trust that descriptors could be checked against.
  */
 void vault_measure_guests(struct vault *vault);
 

@@ -93,7 +93,10 @@ void vhost_line_stop(struct vhost_line *line);
  */
 int vhost_serve(int socket, const struct vhost_kind *kind);
 
-/** Opens a listening socket at @path, for this user only. Returns it or a negative errno. */
+/**
+ * Opens a listening socket at @path, for this user only; it is there once it listens. Returns it or a negative errno,
+ * -EADDRINUSE where something else than a socket is.
+ */
 int vhost_open(const char *path);
 
 /** Serves one front-end after another on a listening socket until @stop_fd becomes readable. Returns 0 or -errno. */

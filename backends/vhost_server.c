@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -111,17 +112,21 @@ int vhost_open(const char *path)
 	mode_t mask;
 	int error, listener;
 
-	if (strlen(path) >= sizeof(address.sun_path))
+	/* Made under another name: who finds it under its own can connect at once. */
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s~", path) >= (int)sizeof(address.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
 	/* Only what a server before this one left behind is removed. */
-	if (lstat(path, &status) == 0 && S_ISSOCK(status.st_mode))
-		unlink(path);
+	if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
+		return -EADDRINUSE;
+	unlink(address.sun_path);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (listener < 0)
 		return -errno;
 	mask = umask(077);
-	error = bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 1) ? -errno : 0;
+	error = bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 1) ||
+				rename(address.sun_path, path)
+			? -errno
+			: 0;
 	umask(mask);
 	if (error) {
 		close(listener);

@@ -11,6 +11,7 @@
 /* Bits a device type may use (virtio 1.2, 2.2); the others between them speak of the transport. */
 #define TYPE_FEATURES (0xffffffull | ~0ull << 50)
 #define APIC_PAGE_BYTES 4096u
+#define DISK_TYPE 2u
 
 _Static_assert(BULKHEAD_QUEUES_MAX == VIRTIO_QUEUES_MAX, "a queue of the interface is one of the transport");
 _Static_assert(BULKHEAD_DEVICE_CONFIG_BYTES == VIRTIO_CONFIG_MAX, "its configuration too");
@@ -165,7 +166,7 @@ static uint32_t start_relays(struct platform_device *device)
 		/* As the backend sees it, the areas of a device's queues lie one behind the other. */
 		if (!virtqueue_start(&guest, device->platform->memory, queue->size, queue->descriptors,
 				     queue->available, queue->used, event_index) ||
-		    !relay_start(&relay->queue, &guest, relay->area, (uint64_t)i * RELAY_AREA_BYTES))
+		    !relay_start(&relay->queue, &guest, device->is_disk, relay->area, (uint64_t)i * RELAY_AREA_BYTES))
 			return 0;
 		started |= 1u << i;
 	}
@@ -274,6 +275,7 @@ void platform_add_device(struct platform *platform, uint8_t slot,
 	device->slot = slot;
 	device->number = (uint8_t)platform->device_count++;
 	device->queue_size_max = (uint16_t)description->queue_size_max;
+	device->is_disk = description->type == DISK_TYPE;
 	virtio_pci_init(&device->device, &identity, &owner, platform);
 	if (description->type == BALLOON_TYPE) {
 		platform->balloon_device = device;

@@ -33,6 +33,7 @@ struct platform_device {
 	uint8_t slot, number;			/**< PCI device number; order of creation */
 	uint8_t relay_of[BULKHEAD_QUEUES_MAX];	/**< 1 + index in relays; 0: no area, not offered */
 	uint16_t queue_size_max;
+	bool is_disk;
 	bool is_started;			/**< its backend may be using the relay areas */
 };
 

@@ -26,6 +26,7 @@ struct area_used {
 };
 
 enum { DESCRIPTOR_NEXT = 1, DESCRIPTOR_WRITE = 2 };
+enum { DISK_OK = 0, DISK_ERROR = 1 }; /* virtio 1.2, 5.2.6 */
 enum { RING_FLAGS = 0, RING_INDEX = 2, RING_ENTRIES = 4, USED_NO_NOTIFY = 1 };
 
 _Static_assert(sizeof(struct area_descriptor) * RELAY_DESCRIPTORS <= RELAY_AVAILABLE_RING, "tables do not overlap");
@@ -47,7 +48,8 @@ static bool area_write(struct relay_queue *queue, uint32_t offset, const void *f
 	return memory_write(queue->area, queue->area_base + offset, from, size_bytes);
 }
 
-bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, struct memory *area, uint64_t area_base)
+bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, bool is_disk, struct memory *area,
+		 uint64_t area_base)
 {
 	static const uint8_t zeros[512];
 	static const struct {
@@ -62,6 +64,7 @@ bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, struc
 		.guest = *guest,
 		.area = area,
 		.area_base = area_base,
+		.is_disk = is_disk,
 		.free_count = RELAY_DESCRIPTORS,
 		.sending_head = NONE,
 		.returning_head = NONE,
@@ -92,28 +95,32 @@ static void free_chain(struct relay_queue *queue, uint16_t head)
 	}
 }
 
-/** Relay descriptors a request takes: one a page of each segment. */
-static uint32_t descriptors_needed(const struct virtqueue_chain *chain)
+/** Relay descriptors the waiting request, or its next part, takes: one a page of each segment. */
+static uint32_t descriptors_needed(const struct relay_queue *queue)
 {
-	uint32_t needed = 0;
+	uint32_t needed = 0, left = RELAY_SPLIT_BYTES;
 
-	for (unsigned int i = 0; i < chain->segment_count; i++)
-		needed += chain->segments[i].size_bytes / RELAY_PAGE_BYTES +
-			  (chain->segments[i].size_bytes % RELAY_PAGE_BYTES != 0);
+	for (unsigned int i = 0; i < queue->chain.segment_count; i++) {
+		uint32_t share = relay_split_share(&queue->split, &queue->chain, i, &left);
+
+		needed += share / RELAY_PAGE_BYTES + (share % RELAY_PAGE_BYTES != 0);
+	}
 	return needed;
 }
 
-/** Lays the waiting request out over free descriptors. There are enough. Returns the first. */
+/** Lays the waiting request, or its next part, out over free descriptors. There are enough. Returns the first. */
 static uint16_t build_chain(struct relay_queue *queue)
 {
 	const struct virtqueue_chain *chain = &queue->chain;
 	uint16_t first = queue->free_first, last = NONE;
+	uint32_t part_left = RELAY_SPLIT_BYTES;
 
 	for (unsigned int i = 0; i < chain->segment_count; i++) {
 		const struct virtqueue_segment *segment = &chain->segments[i];
+		uint32_t share = relay_split_share(&queue->split, chain, i, &part_left);
 
-		for (uint32_t done = 0; done < segment->size_bytes;) {
-			uint32_t left = segment->size_bytes - done;
+		for (uint32_t done = 0; done < share;) {
+			uint32_t left = share - done;
 			uint16_t size = (uint16_t)(left < RELAY_PAGE_BYTES ? left : RELAY_PAGE_BYTES);
 			struct relay_piece *piece = &queue->pieces[queue->free_first];
 
@@ -131,6 +138,9 @@ static uint16_t build_chain(struct relay_queue *queue)
 	}
 	queue->pieces[last].next = NONE;
 	queue->head_of[first] = chain->head;
+	queue->split.head = first;
+	queue->split.status = last;
+	queue->split.part_bytes = RELAY_SPLIT_BYTES - part_left;
 	return first;
 }
 
@@ -172,6 +182,19 @@ static bool backend_wants_kick(struct relay_queue *queue)
 	       !(flags & USED_NO_NOTIFY);
 }
 
+/** Copies what the backend is to read of a piece into the area. */
+static void send_piece(struct relay_queue *queue, const struct relay_piece *piece)
+{
+	uint64_t payload = payload_of(queue, queue->sending_at);
+
+	/* The header of a part is ours: what the guest's said was read once. */
+	if (queue->split.active && queue->sending_at == queue->split.head)
+		queue->backend_broken |= !memory_write(queue->area, payload, &queue->split.header, piece->size_bytes);
+	else
+		queue->guest.broken |= !memory_copy(queue->area, payload, queue->guest.memory, piece->guest_address,
+						    piece->size_bytes);
+}
+
 /** Copies the rest of the request being sent. Returns false when the budget ends or the guest is at fault. */
 static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struct relay_effects *effects)
 {
@@ -185,11 +208,9 @@ static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struc
 		spend(budget_bytes, STEP_BYTES);
 		if (!piece->device_writes) {
 			spend(budget_bytes, piece->size_bytes);
-			if (!memory_copy(queue->area, payload_of(queue, queue->sending_at), queue->guest.memory,
-					 piece->guest_address, piece->size_bytes)) {
-				queue->guest.broken = true;
+			send_piece(queue, piece);
+			if (queue->guest.broken || queue->backend_broken)
 				return false;
-			}
 		}
 		if (!write_descriptor(queue, queue->sending_at)) {
 			queue->backend_broken = true;
@@ -200,7 +221,7 @@ static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struc
 	return true;
 }
 
-/** Takes the next request, if one is there and fits. Returns whether one is being sent. */
+/** Takes the next request, or the next part of one, if one is there and fits. Returns whether one is being sent. */
 static bool take_request(struct relay_queue *queue, uint32_t *budget_bytes)
 {
 	uint32_t needed;
@@ -211,15 +232,22 @@ static bool take_request(struct relay_queue *queue, uint32_t *budget_bytes)
 		queue->chain_waits = true;
 		spend(budget_bytes, queue->chain.descriptor_count * DESCRIPTOR_BYTES);
 	}
-	needed = descriptors_needed(&queue->chain);
-	/* A request without any memory, or larger than the whole area, is one no driver of ours makes. */
+	if (queue->split.in_flight)
+		return false;
+	if (queue->split.active) /* each part looks at all of them again */
+		spend(budget_bytes, queue->chain.descriptor_count * DESCRIPTOR_BYTES);
+	needed = descriptors_needed(queue);
+	if (needed > RELAY_DESCRIPTORS && queue->is_disk &&
+	    relay_split_begin(&queue->split, &queue->chain, queue->guest.memory))
+		needed = descriptors_needed(queue);
+	/* A request without any memory, or otherwise larger than the whole area, is one no driver of ours makes. */
 	if (needed == 0 || needed > RELAY_DESCRIPTORS) {
 		queue->guest.broken = true;
 		return false;
 	}
 	if (needed > queue->free_count)
 		return false;
-	queue->chain_waits = false;
+	queue->chain_waits = queue->split.in_flight = queue->split.active;
 	queue->sending_head = queue->sending_at = build_chain(queue);
 	return true;
 }
@@ -297,6 +325,32 @@ lies:
 	return false;
 }
 
+/** Whether what the backend gave back is a part of a larger request. */
+static bool is_part(const struct relay_queue *queue)
+{
+	return queue->split.in_flight && queue->returning_head == queue->split.head;
+}
+
+/** Goes on with the request of which a part came back, or gives the guest its status. */
+static void end_part(struct relay_queue *queue, struct relay_effects *effects)
+{
+	struct relay_split *split = &queue->split;
+	uint8_t status = DISK_ERROR;
+
+	split->in_flight = false;
+	if (queue->returning_total == relay_split_writable(split) &&
+	    !memory_read(queue->area, payload_of(queue, split->status), &status, sizeof(status)))
+		queue->backend_broken = true;
+	if (queue->backend_broken || (status == DISK_OK && relay_split_advance(split, &queue->chain)))
+		return;
+	split->active = queue->chain_waits = false;
+	if (!memory_write(queue->guest.memory, queue->pieces[split->status].guest_address, &status, sizeof(status)))
+		queue->guest.broken = true;
+	else
+		(void)virtqueue_complete(&queue->guest, queue->head_of[split->head],
+					 split->returned_bytes + (uint32_t)sizeof(status), &effects->interrupt_guest);
+}
+
 /** Copies the rest of the completion to the guest. Returns false when the budget ends or the guest is at fault. */
 static bool return_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struct relay_effects *effects)
 {
@@ -304,7 +358,7 @@ static bool return_pieces(struct relay_queue *queue, uint32_t *budget_bytes, str
 		const struct relay_piece *piece = &queue->pieces[queue->returning_at];
 		uint32_t size = piece->size_bytes;
 
-		if (piece->device_writes) {
+		if (piece->device_writes && !(is_part(queue) && queue->returning_at == queue->split.status)) {
 			if (size > queue->returning_left)
 				size = queue->returning_left;
 			if (*budget_bytes < RELAY_PAGE_BYTES) {
@@ -339,8 +393,13 @@ void relay_return(struct relay_queue *queue, uint32_t budget_bytes, struct relay
 		}
 		if (!return_pieces(queue, &budget_bytes, effects))
 			break;
-		(void)virtqueue_complete(&queue->guest, queue->head_of[queue->returning_head],
-					 queue->returning_total, &effects->interrupt_guest);
+		if (is_part(queue)) {
+			spend(&budget_bytes, queue->chain.descriptor_count * DESCRIPTOR_BYTES);
+			end_part(queue, effects);
+		} else {
+			(void)virtqueue_complete(&queue->guest, queue->head_of[queue->returning_head],
+						 queue->returning_total, &effects->interrupt_guest);
+		}
 		free_chain(queue, queue->returning_head);
 		queue->returning_head = NONE;
 		spend(&budget_bytes, STEP_BYTES);

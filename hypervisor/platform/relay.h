@@ -14,6 +14,7 @@
 #ifndef BULKHEAD_PLATFORM_RELAY_H
 #define BULKHEAD_PLATFORM_RELAY_H
 
+#include "relay_split.h"
 #include "virtqueue.h"
 
 /** Descriptors of a relay ring, and payload pages of its area. */
@@ -60,22 +61,26 @@ struct relay_queue {
 	/* A request taken from the guest, not all copied yet. */
 	struct virtqueue_chain chain; /**< taken, waits for free descriptors (chain_waits) */
 	bool chain_waits;
+	struct relay_split split; /**< of the waiting chain, if it is too large to be sent as a whole */
 	uint16_t sending_head, sending_at; /**< RELAY_DESCRIPTORS: none */
 
 	/* A request the backend completed, not all copied back yet. */
 	uint16_t returning_head, returning_at; /**< RELAY_DESCRIPTORS: none */
 	uint32_t returning_total, returning_left;
 
+	bool is_disk;
 	bool backend_broken;
 };
 
 /**
  * Starts relaying a queue that the guest's driver has set up.
  * @guest: a started virtqueue; copied
+ * @is_disk: its requests are a disk's, and are split if they are larger than the area
  * @area, @area_base: RELAY_AREA_BYTES there belong to this queue; the rings in it are cleared
  * Returns false if the area is not all there.
  */
-bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, struct memory *area, uint64_t area_base);
+bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, bool is_disk, struct memory *area,
+		 uint64_t area_base);
 
 /** Stops relaying: requests in flight are forgotten, as a device reset demands. */
 void relay_stop(struct relay_queue *queue);

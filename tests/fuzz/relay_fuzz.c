@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memset(guest_bytes, 0, sizeof(guest_bytes));
 	if (size < 1 || !virtqueue_start(&queue, &guest, 8, 0, 1024, 2048, data[0] & 1) ||
-	    !relay_start(&relay, &queue, &area, 0))
+	    !relay_start(&relay, &queue, data[0] & 2, &area, 0))
 		return 0;
 	for (size_t at = 1; at + 8 <= size; at += 8) {
 		struct relay_effects effects = { 0 };

@@ -32,6 +32,12 @@ def on_kvm():
     }
 
 
+def with_vaults():
+    """Files of a PC whose vaults are asked for keys of guests."""
+    programs = {"bulkhead-keyd": "agent/bulkhead-keyd", "key_asker": "tests/machine/inside/key_asker"}
+    return {**on_kvm(), **{f"bin/{name}": os.path.join(quick.build_folder(), path) for name, path in programs.items()}}
+
+
 def debian_disk():
     """The Debian machine image that guests with firmware boot; made once. Returns its path."""
     path = os.path.join(pc.WORK, "debian.img")
