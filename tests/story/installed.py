@@ -1,6 +1,7 @@
 """A PC from nothing: the installer's medium puts Bulkhead on an empty disk, the PC starts from it, enrols with a token at
 a server on its (emulated) network, takes a new system into its other slot and comes back by itself from a broken one; or
-it fetches a machine and runs it protected. A start of the PC takes its time, so the tests take turns (share.py).
+it fetches a machine and runs it protected. Each start of the PC takes its time: the tests take turns (share.py), and those
+that are not about installing begin with a copy of one installed PC (installed_pc.base).
 """
 import hashlib
 import os
@@ -9,11 +10,11 @@ import subprocess
 import sys
 
 from company import Company, tell, wait_for
-from installed_pc import SECONDS, SERVER, SMALL, InstalledPc, make_image
+from installed_pc import BASE, SECONDS, SERVER, SMALL, InstalledPc, installed, make_image
 from installed_guest import protected_guest_runs_as_described
+import keys
+import pc as machine
 import share
-
-WORDS = [word for word in sys.argv[1:] if word.startswith("-")]  # for ./install-image
 
 
 def damaged(source, target, offset):
@@ -31,28 +32,31 @@ def holds(path, needle):
     return subprocess.run(["grep", "-qaF", needle, path], check=False).returncode == 0
 
 
+def update(directory, release, **options):
+    """A signed update for PCs of installed_pc.base()."""
+    path = os.path.join(directory, f"release-{release}.update")
+    make_image(BASE, release, update=path, **options)
+    return path
+
+
 def confirmed(pc):
     """Waits until the running system has said what it thinks of itself."""
     pc.run("systemctl start --wait bulkhead-confirm; [ ! -e /var/lib/bulkhead/slots/trial ]")
     return pc.run("bulkhead-slot status")
 
 
-def updates_and_falls_back(directory, keep, append, end):
-    """The third release is bad: `append` on its kernel's command line, `end` the last that is seen of it."""
+def medium_installs_a_pc_that_enrols_by_itself(directory, keep):
+    """The one test that starts the medium with a token on it, and looks at the raw disk afterwards."""
     company = Company(directory, names=(SERVER.split(":")[0],))
     keep(company)
     company.admin("user", "add", "alice")
     token = company.token("alice", f"https://{SERVER}")
     pc = InstalledPc(directory, "installed", company.port)
     keep(pc)
-    medium = make_image(directory, 1, words=WORDS, answers=[*SMALL, "unattended=yes", f"token={token}", "name=laptop", "after=poweroff"])
-    update, broken = (os.path.join(directory, f"release-{n}.update") for n in (2, 3))
-    make_image(directory, 2, update=update, words=WORDS)
-    make_image(directory, 3, update=broken, append=append, words=WORDS)
+    medium = make_image(directory, 1, answers=[*SMALL, "unattended=yes", f"token={token}", "name=laptop", "after=poweroff"])
     pc.install(medium, lambda line: print(f"# {line}", flush=True))
-
     # Its own disk: opened by the TPM, enrolled by the token, which is then gone.
-    pc.start(more_disks=[damaged(update, os.path.join(directory, "damaged"), os.path.getsize(update) // 2), update, broken])
+    pc.start()
     assert re.search(r"running +slot a, release 1", pc.run("bulkhead-slot status")), "slot a should run"
     wait_for("the PC at the server", lambda: "laptop" in company.admin("device", "list", "--json"), SECONDS)
     report = wait_for("its report", lambda: company.device("laptop").get("report"), SECONDS)
@@ -60,41 +64,89 @@ def updates_and_falls_back(directory, keep, append, end):
     pc.run("while [ -e /var/lib/bulkhead/enrol-token ]; do sleep 1; done")
     secret = hashlib.sha256(directory.encode()).hexdigest()
     pc.run(f"echo {secret} >/var/lib/secret; sync")
+    pc.power_off()
+    assert not holds(pc.folder + "/disk.img", secret), "the raw disk holds what lies on the data partition"
+    assert holds(pc.folder + "/disk.img", "bulkhead-tpm"), "the search itself does not find what is there"
 
-    # A damaged update is refused and leaves the running system alone; then the right one, tried and kept.
+
+def pc_takes_an_update_and_no_damaged_one(directory, keep):
+    pc = installed(directory, "installed")
+    keep(pc)
+    good = update(directory, 2)
+    pc.start(more_disks=[damaged(good, os.path.join(directory, "damaged"), os.path.getsize(good) // 2), good])
+    pc.run("echo kept >/var/lib/secret; sync")
     pc.pc.send("bulkhead-slot update /dev/nvme1n1; echo ST''ATUS=$?\n")
     assert pc.pc.wait(r"STATUS=(\d+)", SECONDS).group(1) == "1", "a damaged update was taken"
     assert re.search(r"running +slot a, release 1", pc.run("bulkhead-slot status"))
     pc.run("bulkhead-slot update /dev/nvme2n1")
     pc.restart()
     status = confirmed(pc)
+    print("# " + "\n# ".join(status.splitlines()))
     assert re.search(r"running +slot b, release 2", status) and re.search(r"starts +slot b", status), status
+    assert "kept" in pc.run("cat /var/lib/secret"), "data did not survive"
 
-    # A release that does not come up: the next start is the one before, by itself.
-    pc.run("bulkhead-slot update /dev/nvme3n1")
+
+def falls_back(directory, keep, append, end):
+    """The release in the update is bad: `append` on its kernel's command line, `end` the last that is seen of it."""
+    pc = installed(directory, "installed")
+    keep(pc)
+    pc.start(more_disks=[update(directory, 3, append=append)])
+    pc.run("bulkhead-slot update /dev/nvme1n1")
     pc.pc.send("systemctl reboot\n")
     pc.pc.wait(end, SECONDS)
     pc.shell()
     status = confirmed(pc)
-    assert re.search(r"running +slot b, release 2", status) and "did not come up   slot a 3" in status, status
-    assert secret in pc.run("cat /var/lib/secret"), "data did not survive"
     print("# " + "\n# ".join(status.splitlines()))
+    assert re.search(r"running +slot a, release 1", status) and "did not come up   slot b 3" in status, status
+
+
+def pc_comes_back_from_a_system_that_panics(directory, keep):
+    falls_back(directory, keep, "rdinit=/none panic=5", "Kernel panic")
+
+
+def pc_comes_back_from_a_system_that_stops_half_way(directory, keep):
+    falls_back(directory, keep, "systemd.unit=basic.target bulkhead.trial=60", "did not confirm itself")
+
+
+def system_without_bulkhead_is_confirmed_and_says_what_it_lacks(directory, keep):
+    """The control of everything that the hypervisor does: Linux alone. Its vault measures no guests, and says so."""
+    pc = installed(directory, "installed")
+    keep(pc)
+    pc.start(more_disks=[update(directory, 2, words=["--bare"])])
+    assert "Bulkhead runs this machine" in pc.run("bulkhead status")
+    pc.run("bulkhead-slot update /dev/nvme1n1")
+    pc.restart()
+    status = confirmed(pc)
+    assert re.search(r"running +slot b, release 2", status) and re.search(r"starts +slot b", status), status
+    assert "Bulkhead runs this machine" not in pc.run("bulkhead status || :")
+    assert '"guests": "advisory"' in pc.run("bulkhead agent --json | sed 's/\":\"/\": \"/g'")
+
+
+def secure_boot_pc_is_installed_and_starts_what_was_signed(directory, keep):
+    """Firmware holds our certificate and lets nothing else start: the medium, what it installs, its kernel, its module."""
+    key = keys.make(directory, "platform")
+    store = keys.enrol(os.path.join(machine.OVMF, "OVMF_VARS_4M.fd"), os.path.join(directory, "vars.fd"), key[2])
+    words = ["--sign-key", key[0], "--sign-certificate", key[1]]
+    medium = make_image(directory, 1, answers=[*SMALL, "unattended=yes", "after=poweroff"], words=words)
+    pc = InstalledPc(directory, "secure", variables=store)
+    keep(pc)
+    pc.install(medium)
+    pc.start()
+    said = pc.run("bulkhead status")
+    assert "firmware verified" in said and "firmware did not verify" not in said, said
+    assert "integrity" in pc.run("cat /sys/kernel/security/lockdown"), "Linux does not know that it was verified"
     pc.power_off()
-    assert not holds(pc.folder + "/disk.img", secret), "the raw disk holds what lies on the data partition"
-    assert holds(pc.folder + "/disk.img", "bulkhead-tpm"), "the search itself does not find what is there"
+    # The control: the same medium without signatures does not start on this PC.
+    medium = make_image(directory, 2, answers=[*SMALL, "unattended=yes", "after=poweroff"])
+    pc = InstalledPc(directory, "refused", variables=store)
+    keep(pc)
+    pc.power_on(stick=medium, reboots=False).wait(r"Access Denied|Security Violation", SECONDS)
 
 
-def pc_enrols_updates_and_comes_back_from_a_system_that_panics(directory, keep):
-    updates_and_falls_back(directory, keep, "rdinit=/none panic=5", "Kernel panic")
-
-
-def pc_enrols_updates_and_comes_back_from_a_system_that_stops_half_way(directory, keep):
-    updates_and_falls_back(directory, keep, "systemd.unit=basic.target bulkhead.trial=60", "did not confirm itself")
-
-
-TESTS = [pc_enrols_updates_and_comes_back_from_a_system_that_panics,
-         pc_enrols_updates_and_comes_back_from_a_system_that_stops_half_way]
-BY_NAME = [protected_guest_runs_as_described]  # no turn of its own: its guest was not yet seen to come up
+TESTS = [protected_guest_runs_as_described, medium_installs_a_pc_that_enrols_by_itself,
+         pc_comes_back_from_a_system_that_panics, secure_boot_pc_is_installed_and_starts_what_was_signed,
+         pc_takes_an_update_and_no_damaged_one, pc_comes_back_from_a_system_that_stops_half_way,
+         system_without_bulkhead_is_confirmed_and_says_what_it_lacks]
 
 if __name__ == "__main__":
-    tell([test for test in TESTS + BY_NAME if test.__name__ in sys.argv] or share.of(TESTS, 1))
+    tell([test for test in TESTS if test.__name__ in sys.argv] or share.of(TESTS, 1))

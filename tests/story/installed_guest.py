@@ -1,7 +1,8 @@
 """The main job on an installed PC: it fetches a machine over mutual TLS, and its agent starts it under Bulkhead: from
-firmware, protected, its disks served by bulkhead-blk through the relay, measured as the company described it. A version
-that measures otherwise never runs. See installed.py.
+firmware, protected, its disks served by bulkhead-blk through the relay, measured as the company described it. What measures
+otherwise gets no key and never runs. See installed.py.
 """
+import base64
 import json
 import os
 import re
@@ -9,8 +10,8 @@ import subprocess
 import sys
 import tarfile
 
-from company import BUILD, Company, wait_for
-from installed_pc import ROOT, SECONDS, SERVER, SMALL, InstalledPc, make_image
+from company import BUILD, Company
+from installed_pc import ROOT, SERVER, installed
 sys.path.insert(0, os.path.join(ROOT, "image"))
 import bootfile  # noqa: E402
 import disk  # noqa: E402
@@ -61,43 +62,77 @@ def publish(company, folder, version, machine):
                   company.key("images.key"), "--descriptor", descriptor)
 
 
-def start(pc, release):
-    """Starts the guest's release; returns the hypervisor's guests, what it said on its console, and how its monitor ended."""
+def arrives(pc, release):
     pc.run(f"until {LIST} | grep -Eq '\"release\": *{release},'; do sleep 1; done")
+
+
+def start(pc):
+    """Starts the guest; returns the hypervisor's guests, what it said on its console, and how its monitor ended."""
     pc.run("bulkhead guest start work")
     pc.run(f"until [ -S {CONSOLE} ] || ! {RUNNING}; do sleep 1; done")
     text = pc.run("bulkhead status --json")
     guests = json.loads(text[text.index("{"):text.rindex("}") + 1])["guests"]
     said = pc.run(f"{LISTEN} {CONSOLE}")
-    ended = pc.run("until journalctl -u bulkhead-agent -o cat -n 50 | grep guest.ended | tail -1 | grep -n ."
-                   "; do sleep 1; done")
+    ended = pc.run(f"while {RUNNING}; do sleep 1; done; journalctl -u bulkhead-agent -o cat -n 50 | grep guest.ended | tail -1")
     return guests, said, int(re.search(r'"status":\s*(\d+)', ended).group(1))
 
 
-def protected_guest_runs_as_described(directory, keep):
-    company = Company(directory, names=(SERVER.split(":")[0],))
-    keep(company)
-    company.admin("user", "add", "alice")
-    token = company.token("alice", f"https://{SERVER}")
-    pc = InstalledPc(directory, "installed-guest", company.port)
-    keep(pc)
-    medium = make_image(directory, 1, answers=[*SMALL, "unattended=yes", f"token={token}", "name=laptop", "after=poweroff"])
-    publish(company, directory, "one", firmware_of_the_pc(directory))
-    company.admin("assign", "work", "--user", "alice")
-    pc.install(medium)
-    pc.start()
-    pc.run("systemctl stop bulkhead-screen")  # the person's screen reads guests' consoles, which speak to one reader
-    guests, said, status = start(pc, 1)
+def refused(pc):
+    """Starts the guest, which must not start; why."""
+    return pc.run("! bulkhead guest start work 2>&1")
+
+
+def hostile_monitor(pc, change):
+    """Has the agent run a monitor that looks at no descriptor and changes the guest's configuration (words for sed)."""
+    folder = "/run/systemd/system/bulkhead-agent.service.d"
+    script = f"sed -i '/^descriptor/d; {change}' \"$1\"\nexec /usr/local/libexec/bulkhead/monitor --handover 3 \"$1\"\n"
+    unit = "[Service]\nExecStart=\nExecStart=/usr/bin/bulkhead-agent --config /run/agent.json\n"
+    for path, text in (("/run/hostile", script), (f"{folder}/hostile.conf", unit)):
+        coded = base64.b64encode(text.encode()).decode()
+        pc.run(f"mkdir -p {os.path.dirname(path)}; echo {coded} | base64 -d >{path}; chmod 644 {path}")
+    pc.run("""sed '1s|{|{"monitor": ["sh", "/run/hostile", "%{machine}"], |' /etc/bulkhead/agent.json >/run/agent.json; """
+           "chmod 644 /run/agent.json; systemctl daemon-reload; systemctl restart bulkhead-agent; "
+           f"until {LIST} | grep -q work; do sleep 1; done")
+
+
+def runs_as_it_should(guests, said, status):
     lines = re.findall(r"#STORY# (.*)", said)
     print("# " + "\n# ".join(lines), flush=True)
     assert status == 0 and lines == ["version one", "user disk keeps what was written", "configuration disk CIDATA", "off"], \
         (status, said[-3000:])
     assert len(guests) == 1 and guests[0]["protected"] and guests[0]["state"] == "ready", guests
 
-    # A version whose descriptor, properly signed, names another machine: the monitor ends it before its first instruction.
+
+def protected_guest_runs_as_described(directory, keep):
+    company = Company(directory, names=(SERVER.split(":")[0],))
+    keep(company)
+    company.admin("user", "add", "alice")
+    pc = installed(directory, "installed-guest", company.port)
+    keep(pc)
+    publish(company, directory, "one", firmware_of_the_pc(directory))
+    company.admin("assign", "work", "--user", "alice")
+    pc.start()
+    pc.enrol(company, "alice", "laptop")
+    pc.run("systemctl stop bulkhead-screen")  # the person's screen reads guests' consoles, which speak to one reader
+    arrives(pc, 1)
+    runs_as_it_should(*start(pc))
+
+    # Its data, at rest, by an agent that systemd gives a /var/tmp of its own.
+    pc.run("bulkhead backup run work")
+    assert "work" in company.admin("backup", "list", "--json"), "no backup at the server"
+
+    # A version whose descriptor, properly signed, names another machine: nothing leaves the vault, and it does not run.
     kernel = os.path.join(quick.kernel_folder(), "vmlinuz")
     publish(company, directory, "two", platform(directory, f"kernel = {kernel}\n"))
-    pc.run(f"until {LIST} | grep -Eq '\"release\": *2,'; do sleep 1; done; bulkhead guest start work")
-    pc.run(f"while {RUNNING}; do sleep 1; done")
-    why = pc.run("cat /run/bulkhead/agent.guests/work/monitor.log")
+    arrives(pc, 2)
+    why = refused(pc)
     assert "is not the one its descriptor" in why, why
+
+    # The described machine again, by a monitor that does not look at descriptors: with two MiB more the vault keeps its keys ...
+    pc.run("bulkhead guest revert work")
+    hostile_monitor(pc, "s/^memory = 256M/memory = 258M/")
+    why = refused(pc)
+    assert "no key comes out for it" in why, why
+    # ... and without them, which is the control, it gives them.
+    hostile_monitor(pc, "")
+    runs_as_it_should(*start(pc))

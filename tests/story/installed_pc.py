@@ -1,7 +1,9 @@
 """A PC that ./install-image's medium put Bulkhead on: made from nothing, started, told what to do by the root shell on its
 serial port. Its disk, firmware's variables and TPM stay from start to start. Used by story tests and ./demo.
 """
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ from company import Failure  # noqa: E402
 SERVER = "10.0.2.100:8443"  # where the PC finds the server; QEMU hands each connection to the one on loopback
 SECONDS = 900               # limits against hanging only
 SMALL = ["slot-mib=256", "esp-mib=160"]
+BASE = os.path.join(ROOT, "out/story/installed")  # a PC as the installer leaves it, and the platform key of its updates
 
 
 def make_image(folder, release, *, answers=(), update=None, append="", words=()):
@@ -35,7 +38,9 @@ def make_image(folder, release, *, answers=(), update=None, append="", words=())
 class InstalledPc:
     """One PC with a disk, a TPM and firmware of its own, from its first start with the medium on."""
 
-    def __init__(self, folder, name, port=None, memory_mib=2048, disk_mib=4608):
+    def __init__(self, folder, name, port=None, memory_mib=2048, disk_mib=4608, variables=None):
+        """`variables`: of its firmware at the first start, for instance with keys of Secure Boot enrolled (keys.py)."""
+        self.variables = variables
         self.folder, self.name, self.memory_mib, self.disk_mib = os.path.join(folder, name), name, memory_mib, disk_mib
         self.forwards = {SERVER: f"busybox nc 127.0.0.1 {port}"} if port else {}
         self.recovery = self.pc = None
@@ -45,7 +50,7 @@ class InstalledPc:
         extra = [word for i, disk in enumerate(more_disks) for word in (
             "-drive", f"if=none,id=more{i},format=raw,snapshot=on,file={disk}", "-device", f"nvme,drive=more{i},serial=more{i}")]
         self.pc = machine.Pc(self.name, machine.Owned(self.folder, self.disk_mib, stick), tpm=True, scratch_mib=0, reboots=reboots,
-                             memory_mib=self.memory_mib, forwards=self.forwards, extra=extra)
+                             memory_mib=self.memory_mib, variables=self.variables, forwards=self.forwards, extra=extra)
         self.pc.start()
         return self.pc
 
@@ -70,6 +75,10 @@ class InstalledPc:
         if "Recovery" in self.pc.wait(r"#BH# |Recovery key", SECONDS, prompt=True).group(0):
             raise Failure(f"the TPM did not open the data partition; serial log: {self.pc.log}")
 
+    def enrol(self, company, user, name):
+        """Enrols it as whoever sits at it would."""
+        self.run(f"echo '{company.token(user, f'https://{SERVER}')}' | bulkhead enrol --name {name}")
+
     def run(self, command):
         """Runs a command on the PC; returns its lines. Raises Failure unless it ends well."""
         self.pc.send(f"{command}; echo ST''ATUS=$?\n")
@@ -90,3 +99,26 @@ class InstalledPc:
             self.pc.stop()
 
     stop = power_off
+
+
+def base():
+    """A PC on which the installer's medium has put release 1 and which was not started since; made anew only when the
+    medium differs. Its folder."""
+    os.makedirs(BASE, exist_ok=True)
+    medium = make_image(BASE, 1, answers=[*SMALL, "unattended=yes", "after=poweroff"])
+    with open(medium, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    state, folder = os.path.join(BASE, "state"), os.path.join(BASE, "pc")
+    if os.path.exists(state) and open(state, encoding="ascii").read() == digest:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    InstalledPc(BASE, "pc").install(medium)
+    with open(state, "w", encoding="ascii") as file:
+        file.write(digest)
+    return folder
+
+
+def installed(folder, name, port=None):
+    """A PC like the one in base(), with its own copy of disk, firmware's variables and TPM."""
+    subprocess.run(["cp", "-a", "--sparse=always", "--reflink=auto", base(), os.path.join(folder, name)], check=True)
+    return InstalledPc(folder, name, port)
