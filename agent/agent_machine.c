@@ -1,6 +1,7 @@
 /* The monitor's files: see agent_machine.h. */
 #include "agent_machine.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "trust/guest_config.h"
 
 #define MANIFEST_MAX_BYTES (64u << 20)
+#define NETWORK_STATE	   "/run/systemd/netif/state" /* what systemd-networkd learnt; networkctl(1) shows the same */
 
 struct descriptor_text {
 	char text[DESCRIPTOR_TEXT_MAX];
@@ -170,6 +172,25 @@ static int write_config(struct agent *agent, const struct agent_running *running
 	return result;
 }
 
+void agent_machine_find_resolver(const char *path, char address[16])
+{
+	FILE *file = fopen(path, "re");
+	char line[1024];
+
+	address[0] = '\0';
+	while (file && !address[0] && fgets(line, sizeof(line), file)) {
+		struct in_addr value;
+		char *rest, *word = strncmp(line, "DNS=", 4) == 0 ? strtok_r(line + 4, " \n", &rest) : NULL;
+
+		while (word && inet_pton(AF_INET, word, &value) != 1)
+			word = strtok_r(NULL, " \n", &rest);
+		if (word)
+			snprintf(address, 16, "%s", word);
+	}
+	if (file)
+		fclose(file);
+}
+
 /**
  * Plugs the guest's card into the network that policy gives it: "TAP@A.B" is the tap TAPn, which
  * bulkhead-net-setup made, with the network A.B.n.0/30, for the guest in place n of this agent.
@@ -197,6 +218,7 @@ static int plan_card(struct agent *agent, const struct agent_running *running,
 	snprintf(machine->mac, sizeof(machine->mac), "02:42:48:%02x:%02x:%02x", first, second, place);
 	snprintf(machine->address, sizeof(machine->address), "%u.%u.%u.2/30", first, second, place);
 	snprintf(machine->gateway, sizeof(machine->gateway), "%u.%u.%u.1", first, second, place);
+	agent_machine_find_resolver(NETWORK_STATE, machine->resolver);
 	return 0;
 }
 
@@ -233,7 +255,8 @@ int agent_machine_serve(struct agent *agent, struct agent_running *running,
 				    "--file", config_file, "--serial", "config"};
 	const char *const card[] = {NET_PROGRAM, "--socket", machine->card, "--tap", machine->tap, "--mac",
 				    machine->mac, "--address", machine->address, "--gateway",
-				    machine->gateway};
+				    machine->gateway, "--resolver", machine->resolver};
+	int words = sizeof(card) / sizeof(card[0]);
 	pid_t *process = &running->servers[AGENT_CONFIG_DISK];
 	int result;
 
@@ -242,7 +265,7 @@ int agent_machine_serve(struct agent *agent, struct agent_running *running,
 	if (result != 0 || !machine->has_card)
 		return result;
 	process = &running->servers[AGENT_NETWORK_CARD];
-	*process = start_server(card, sizeof(card) / sizeof(card[0]), machine->card);
+	*process = start_server(card, machine->resolver[0] ? words : words - 2, machine->card);
 	return served(running, process, machine->card, "network card", error);
 }
 

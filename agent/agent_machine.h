@@ -16,7 +16,7 @@ struct agent_machine {
 	char config_disk[AGENT_PATH_MAX]; /* socket at which the configuration disk is served */
 	bool has_card;
 	char card[AGENT_PATH_MAX]; /* the network card's socket */
-	char tap[16], mac[18], address[20], gateway[16];
+	char tap[16], mac[18], address[20], gateway[16], resolver[16]; /* resolver: empty where none is known */
 };
 
 /**
@@ -34,6 +34,12 @@ int agent_machine_write(struct agent *agent, const struct agent_running *running
 int agent_machine_serve(struct agent *agent, struct agent_running *running,
 			const struct agent_machine *machine, const char *config_file,
 			char error[AGENT_ERROR_MAX]);
+
+/**
+ * Reads the first IPv4 name server out of systemd-networkd's state (`path`): what this PC's network told it, and
+ * its guests, who go out by the same way, may be told. Leaves `address` empty where there is none.
+ */
+void agent_machine_find_resolver(const char *path, char address[16]);
 
 /** Presses a running guest's power button. False: its monitor takes no such request. */
 bool agent_machine_press_power(const struct agent_running *running);

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "agent_config.h"
+#include "agent_machine.h"
 #include "fat_image.h"
 #include "fixture.h"
 #include "identity.h"
@@ -286,6 +287,30 @@ static void command_is_filled_in_word_by_word(void **state)
 	agent_config_release(&config);
 }
 
+static void assert_resolver(const char *state_text, const char *expected)
+{
+	char path[] = "/tmp/bulkhead-resolver.XXXXXX", address[16] = "unset";
+	int file = mkstemp(path);
+
+	assert_true(file >= 0);
+	assert_int_equal(write(file, state_text, strlen(state_text)), (ssize_t)strlen(state_text));
+	close(file);
+	agent_machine_find_resolver(path, address);
+	unlink(path);
+	assert_string_equal(address, expected);
+}
+
+static void first_name_server_by_ipv4_is_what_guests_are_told(void **state)
+{
+	char address[16] = "unset";
+
+	assert_resolver("OPER_STATE=routable\nDNS=fe80::1 10.0.2.3 10.0.2.4\nNTP=\n", "10.0.2.3");
+	assert_resolver("DNS=\nDNS=192.168.178.1\n", "192.168.178.1");
+	assert_resolver("DNS=fe80::1 --tap 1.2.3\nNTP=1.2.3.4\n", "");
+	agent_machine_find_resolver("/nonexistent", address);
+	assert_string_equal(address, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +323,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(changed_or_cut_export_is_refused, make_portable,
 					    remove_portable),
 	    cmocka_unit_test(misspelt_configuration_is_noticed),
+	    cmocka_unit_test(first_name_server_by_ipv4_is_what_guests_are_told),
 	    cmocka_unit_test(command_is_filled_in_word_by_word),
 	};
 
