@@ -52,6 +52,15 @@ static const char *const call_names[BULKHEAD_CALL_COUNT] = {
 	[BULKHEAD_CALL_VCPU_SET] = "vcpu_set",
 	[BULKHEAD_CALL_VCPU_GET] = "vcpu_get",
 	[BULKHEAD_CALL_VCPU_RUN] = "vcpu_run",
+	[BULKHEAD_CALL_PLATFORM_CREATE] = "platform_create",
+	[BULKHEAD_CALL_PLATFORM_BLOB] = "platform_blob",
+	[BULKHEAD_CALL_PLATFORM_DEVICE] = "platform_device",
+	[BULKHEAD_CALL_PLATFORM_CONFIG] = "platform_config",
+	[BULKHEAD_CALL_PLATFORM_RELAY] = "platform_relay",
+	[BULKHEAD_CALL_PLATFORM_LINE] = "platform_line",
+	[BULKHEAD_CALL_PLATFORM_BACKEND] = "platform_backend",
+	[BULKHEAD_CALL_PLATFORM_RELEASE] = "platform_release",
+	[BULKHEAD_CALL_PLATFORM_LOSE] = "platform_lose",
 };
 
 static json_t *describe_calls(const struct bulkhead_stats *stats, uint32_t count)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,7 +20,9 @@
 #include "agent_machine.h"
 #include "fat_image.h"
 #include "fixture.h"
+#include "handover.h"
 #include "identity.h"
+#include "passed_file.h"
 #include "phrase.h"
 #include "portable.h"
 
@@ -311,6 +314,34 @@ static void first_name_server_by_ipv4_is_what_guests_are_told(void **state)
 	assert_string_equal(address, "");
 }
 
+static void a_monitor_shows_its_guest_or_ends(void **state)
+{
+	int ours, theirs, guest, file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const uint32_t message = 0;
+	uint32_t answer = 1;
+
+	assert_int_equal(handover_make(&ours, &theirs), 0);
+	assert_int_equal(passed_file_send(theirs, &message, sizeof(message), file), sizeof(message));
+	assert_int_equal(handover_wait(ours, &guest), 0);
+	assert_true(guest >= 0 && guest != file);
+	close(guest);
+	assert_int_equal(handover_go_on(ours), 0);
+	assert_int_equal(recv(theirs, &answer, sizeof(answer), 0), sizeof(answer));
+	assert_int_equal(answer, 0);
+	/* On stock KVM there is none to show; a shorter message is none of a monitor's. */
+	assert_int_equal(passed_file_send(theirs, &message, sizeof(message), -1), sizeof(message));
+	assert_int_equal(handover_wait(ours, &guest), 0);
+	assert_int_equal(guest, -1);
+	assert_int_equal(passed_file_send(theirs, &message, 1, file), 1);
+	assert_int_equal(handover_wait(ours, &guest), -ESRCH);
+	close(guest);
+	close(theirs);
+	assert_int_equal(handover_wait(ours, &guest), -ESRCH);
+	assert_true(handover_go_on(ours) < 0);
+	close(ours);
+	close(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +356,7 @@ int main(void)
 	    cmocka_unit_test(misspelt_configuration_is_noticed),
 	    cmocka_unit_test(first_name_server_by_ipv4_is_what_guests_are_told),
 	    cmocka_unit_test(command_is_filled_in_word_by_word),
+	    cmocka_unit_test(a_monitor_shows_its_guest_or_ends),
 	};
 
 	if (sodium_init() < 0)

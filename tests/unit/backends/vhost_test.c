@@ -19,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <linux/virtio_ring.h>
@@ -397,10 +398,46 @@ static void memory_that_a_file_does_not_have_is_refused(void **state)
 	assert_int_equal(front->served, -EINVAL);
 }
 
+static int connect_to(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int connection = socket(AF_UNIX, SOCK_STREAM, 0), result;
+
+	strcpy(address.sun_path, path);
+	result = connect(connection, (const struct sockaddr *)&address, sizeof(address)) ? -errno : 0;
+	close(connection);
+	return result;
+}
+
+static void a_socket_is_there_once_it_listens(void **state)
+{
+	static const char path[] = "vhost-test.sock", made_as[] = "vhost-test.sock~", taken[] = "vhost-test.file";
+	int listener, again, file;
+
+	listener = vhost_open(path);
+	assert_true(listener >= 0);
+	assert_int_equal(access(made_as, F_OK), -1);
+	assert_int_equal(connect_to(path), 0);
+	close(listener);
+	/* What a server that died has left behind is replaced; anything else stays. */
+	assert_int_equal(connect_to(path), -ECONNREFUSED);
+	again = vhost_open(path);
+	assert_true(again >= 0);
+	assert_int_equal(connect_to(path), 0);
+	close(again);
+	unlink(path);
+	file = open(taken, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(vhost_open(taken), -EADDRINUSE);
+	assert_int_equal(access(taken, F_OK), 0);
+	close(file);
+	unlink(taken);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_guest_reads_what_it_wrote, setup, teardown),
+		cmocka_unit_test(a_socket_is_there_once_it_listens),
 		cmocka_unit_test_setup_teardown(discard_and_write_zeroes_leave_zeros, setup, teardown),
 		cmocka_unit_test_setup_teardown(requests_beyond_the_disk_fail_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(malformed_chains_stop_the_queue, setup, teardown),

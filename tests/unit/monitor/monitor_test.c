@@ -5,9 +5,11 @@
 #include "acpi_tables.h"
 #include "config.h"
 #include "connector.h"
+#include "handover.h"
 #include "machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -296,6 +298,34 @@ static void the_supervisor_connects_to_what_the_configuration_names(void **state
 	assert_int_equal(connector_ask(-1, 0), -EPIPE);
 }
 
+static void the_guest_is_shown_and_its_disks_are_waited_for(void **state)
+{
+	int sockets[2], guest = open("/dev/null", O_RDONLY | O_CLOEXEC), file;
+	uint32_t answer = 0, shown = 1;
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec part = { .iov_base = &shown, .iov_len = sizeof(shown) };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+				 .msg_controllen = sizeof(control) };
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets), 0);
+	/* The answer is there already: what is shown then must be the guest all the same. */
+	assert_int_equal(send(sockets[0], &answer, sizeof(answer), 0), sizeof(answer));
+	assert_int_equal(handover_show(sockets[1], guest), 0);
+	assert_int_equal(recvmsg(sockets[0], &header, 0), sizeof(shown));
+	assert_int_equal(shown, 0);
+	assert_non_null(CMSG_FIRSTHDR(&header));
+	memcpy(&file, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof(file));
+	close(file);
+	answer = 1;
+	assert_int_equal(send(sockets[0], &answer, sizeof(answer), 0), sizeof(answer));
+	assert_int_equal(handover_show(sockets[1], -1), -ECANCELED);
+	close(sockets[0]);
+	assert_int_equal(handover_show(sockets[1], guest), -ECANCELED);
+	close(sockets[1]);
+	close(guest);
+}
+
 static void ram_has_a_hole_below_4_gib(void **state)
 {
 	struct memory ram;
@@ -330,6 +360,7 @@ int main(void)
 		cmocka_unit_test(a_watchdog_waits_as_long_as_it_was_told),
 		cmocka_unit_test(the_power_button_stays_pressed_until_it_is_acknowledged),
 		cmocka_unit_test(the_supervisor_connects_to_what_the_configuration_names),
+		cmocka_unit_test(the_guest_is_shown_and_its_disks_are_waited_for),
 		cmocka_unit_test(ram_has_a_hole_below_4_gib),
 	};
 
