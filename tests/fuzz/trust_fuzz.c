@@ -1,5 +1,6 @@
 /* trust_fuzz.c: every reader of trust/ on bytes of a stranger; the first byte chooses. What is read
  * must be written and read again as the same. */
+#include "trust/measured_guest.h"
 #include "trust/memory.h"
 #include "trust/strict_json.h"
 #include "trust/token.h"
@@ -74,14 +75,42 @@ static void try_rest(const uint8_t *data, size_t bytes)
 	signing_key_read_public((const char *)data, bytes, &key, name);
 }
 
+/** A described guest with some bytes of its descriptor and its measurement changed: it is the described one no more. */
+static void try_guest(const uint8_t *data, size_t bytes)
+{
+	static struct signing_key key;
+	static struct roles roles;
+	struct {
+		struct bulkhead_measurement measurement;
+		char descriptor[DESCRIPTOR_TEXT_MAX];
+	} signed_guest = {.measurement = {.digest = {1, 2, 3}, .is_sealed = 1}}, guest;
+	struct descriptor descriptor = {.memory_mib = 256, .processors = 1, .measurement = {1, 2, 3}};
+	size_t text_bytes;
+
+	if (roles.key_count == 0 && (signing_key_generate(&key, "images") ||
+				     roles_add_key(&roles, ROLE_IMAGES, &key.public_half, "images")))
+		abort();
+	if (descriptor_sign(&descriptor, &key, signed_guest.descriptor))
+		abort();
+	text_bytes = strlen(signed_guest.descriptor);
+	guest = signed_guest;
+	for (; bytes >= 3; data += 3, bytes -= 3)
+		((uint8_t *)&guest)[(data[0] << 8 | data[1]) % sizeof(guest)] ^= data[2];
+	if (measured_guest_check(&roles, guest.descriptor, text_bytes, &guest.measurement) == 0 &&
+	    (memcmp(guest.descriptor, signed_guest.descriptor, text_bytes) ||
+	     memcmp(guest.measurement.digest, signed_guest.measurement.digest, sizeof(guest.measurement.digest)) ||
+	     !guest.measurement.is_sealed))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static void (*const readers[])(const uint8_t *,
 				       size_t) = {try_roles, try_catalogue, try_state, try_lease,
-						  try_order, try_memory,    try_text,  try_rest};
+						  try_order, try_memory,    try_text,  try_rest, try_guest};
 
 	if (!bytes || signing_key_start())
 		return 0;
-	readers[data[0] % 8](data + 1, bytes - 1);
+	readers[data[0] % 9](data + 1, bytes - 1);
 	return 0;
 }

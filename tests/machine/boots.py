@@ -157,7 +157,7 @@ BOOTS = [
           "guest_has_interrupts_timers_and_a_second_processor"], checks=UNDER),
     Boot("protected-linux", "uefi",
          ["protected_linux_guest_boots", "monitor_runs_a_guest_with_a_disk", "protected_guest_uses_its_disk",
-          "keys_wait_for_the_described_guest"], checks=GUESTS, files=guests.with_vaults),
+          "keys_wait_for_the_described_guest"], checks=GUESTS, files=guests.with_vaults, seconds=900),
     Boot("debian-by-firmware", "uefi", ["changed_firmware_is_another_guest", "debian_boots_by_firmware"],
          checks=GUESTS, files=guests.by_firmware,
          drives=guests.debian_disks(1), pc={"scratch_mib": 0}, seconds=900),
