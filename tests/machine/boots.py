@@ -112,6 +112,14 @@ def all_processors_stop(_session, pc):
     return f"the serial port went on: {found.group(1)[:80]}" if found and found.group(1).strip() else ""
 
 
+def machine_check(pc, _words):
+    """An error that cannot be corrected, in bank 1: valid, enabled, with an address, context lost. Once: Linux, if it was
+    printing the line that asks for this, prints it again as it ends."""
+    if not getattr(pc, "had_machine_check", False):
+        pc.had_machine_check = True
+        pc.qmp.monitor("mce 0 1 0xb600000000000000 5 0x1000 0")
+
+
 def hypervisor_stands(_session, pc):
     """Linux is told of the machine check and ends of it; the hypervisor says nothing."""
     found = re.search(r"bulkhead: .*panic.*", pc.text())
@@ -149,7 +157,7 @@ BOOTS = [
          buttons={"break_hypervisor": break_hypervisor}, pc={"debugger": True},
          checks=[panic_names_reason_registers_and_build, all_processors_stop], in_turns=True),
     Boot("machine-check", "uefi", first=["provoke_machine_check"], until="Kernel panic - not syncing: Fatal",
-         checks=[hypervisor_stands], in_turns=True),
+         buttons={"machine_check": machine_check}, checks=[hypervisor_stands], in_turns=True),
     Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable", "guest_runs_by_the_kvm_api"], series="6.12",
          checks=UNDER, in_turns=True),
     Boot("guests-by-hypercall", "uefi",
