@@ -169,6 +169,10 @@ static int run_agent(const struct cli_context *context)
 	       strcmp(json_string_value(json_object_get(vault, "enforcement")) ?: "", "tpm") == 0
 		   ? "the TPM"
 		   : "this PC's software only (advisory: no TPM)");
+	if (!json_is_true(json_object_get(result, "personal")))
+		puts(strcmp(json_string_value(json_object_get(vault, "guests")) ?: "", "measured") == 0
+			 ? "      given to guests that measure as the company described them"
+			 : "      not bound to what a guest measures as (advisory: no hypervisor)");
 	if (trouble && *trouble)
 		printf("Trouble: %s\n", trouble);
 	if (json_object_get(result, "policy")) {

@@ -114,6 +114,7 @@ def protected_guest_runs_as_described(directory, keep):
     company.admin("assign", "work", "--user", "alice")
     pc.start()
     pc.enrol(company, "alice", "laptop")
+    assert "given to guests that measure as" in pc.run("bulkhead agent")
     pc.run("systemctl stop bulkhead-screen")  # the person's screen reads guests' consoles, which speak to one reader
     arrives(pc, 1)
     runs_as_it_should(*start(pc))
