@@ -97,8 +97,7 @@ bool memory_read(struct memory *memory, uint64_t address, void *to, uint32_t siz
 	if (!find(memory, address, size_bytes, &span))
 		return false;
 	copy(to, span.part[0], span.first_bytes);
-	if (span.first_bytes < size_bytes)
-		copy((uint8_t *)to + span.first_bytes, span.part[1], size_bytes - span.first_bytes);
+	copy((uint8_t *)to + span.first_bytes, span.part[1], size_bytes - span.first_bytes);
 	return true;
 }
 
@@ -114,8 +113,7 @@ bool memory_write(struct memory *memory, uint64_t address, const void *from, uin
 	if (!find(memory, address, size_bytes, &span))
 		return false;
 	copy(span.part[0], from, span.first_bytes);
-	if (span.first_bytes < size_bytes)
-		copy(span.part[1], (const uint8_t *)from + span.first_bytes, size_bytes - span.first_bytes);
+	copy(span.part[1], (const uint8_t *)from + span.first_bytes, size_bytes - span.first_bytes);
 	return true;
 }
 

@@ -109,6 +109,8 @@ static void a_vcpu_reads_its_own_local_apic(void **state)
 	(void)state;
 	assert_int_equal(read_at(handle, MACHINE_LAPIC + 0x30, 4) & 0xff, 0x14);
 	assert_true(access.is_answered);
+	/* Behind its page nothing is. */
+	assert_int_equal(read_at(handle, MACHINE_LAPIC + PAGE_BYTES, 4) & 0xffffffff, 0xffffffff);
 }
 
 static void descriptions_are_checked(void **state)
@@ -471,9 +473,98 @@ static void the_end_gives_everything_back(void **state)
 			assert_int_equal(((uint64_t *)page_at(PLATFORM + i * PAGE_BYTES))[word], 0);
 }
 
+static void parts_of_a_measurement_do_not_mix(void **state)
+{
+	uint64_t handle = make_platform();
+
+	(void)state;
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(1), 0, 64), BULKHEAD_AGAIN);
+	assert_int_equal(add_device(handle, SLOT), BULKHEAD_BUSY);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BLOB, handle, 16, 16, 0), BULKHEAD_BUSY);
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(1), 0, 64), BULKHEAD_OK);
+	assert_int_equal(add_device(handle, SLOT), BULKHEAD_OK);
+	/* A page whose number does not fit is no page of RAM. */
+	(void)add_relay(handle, 0);
+	((uint64_t *)page_at(LIST))[0] = 1ull << 45;
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_RELAY, handle, SLOT << 8, LIST, 0), BULKHEAD_BAD_ADDRESS);
+}
+
+static void memory_that_does_not_begin_at_0_is_not_told_by_the_chipset(void **state)
+{
+	uint64_t handle = make_platform();
+
+	(void)state;
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_RANGE, handle, 1ull << 32, 512, 0), BULKHEAD_OK);
+	add_vcpu(handle);
+	seal(handle);
+	assert_true(guest_of(handle)->platform->platform.chipset.ram_low_bytes == 8ull << 20);
+}
+
+static void a_sealed_guest_without_a_platform_has_no_lines(void **state)
+{
+	uint64_t handle = make_guest();
+
+	(void)state;
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_CONFIG, handle, SLOT, LIST, 60), BULKHEAD_BAD_STATE);
+	seal(handle);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_LINE, handle, 4, 1, 0), BULKHEAD_BAD_STATE);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_CONFIG, handle, SLOT, LIST, 60), BULKHEAD_BAD_STATE);
+}
+
+static void what_a_device_does_not_have_is_refused(void **state)
+{
+	uint64_t handle = make_platform();
+
+	(void)state;
+	description.queue_count = 2;
+	assert_int_equal(add_device(handle, SLOT), BULKHEAD_OK);
+	description.queue_count = 1;
+	assert_int_equal(add_relay(handle, SLOT << 8), BULKHEAD_OK);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_CONFIG, handle, SLOT, LIST, 60), BULKHEAD_OK);
+	add_vcpu(handle);
+	seal(handle);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_CONFIG, handle, SLOT + 1, LIST, 60), BULKHEAD_INVALID);
+	/* The second queue has no relay area. */
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_BACKEND, handle, SLOT << 8 | 1, 0, 0), BULKHEAD_INVALID);
+	assert_int_equal(call(BULKHEAD_CALL_PLATFORM_LINE, handle, 8, 1, 0), BULKHEAD_OK);
+}
+
+static void a_backends_call_makes_room_for_more_requests(void **state)
+{
+	uint64_t handle = make_running(), effects = 0;
+	enum bulkhead_error error;
+	bool kicks = false, goes_on = false;
+
+	(void)state;
+	start_driver(handle, 0);
+	for (unsigned int round = 0; round < 4; round++) {
+		make_requests(60, PAGE_BYTES, true);
+		write_at(handle, REGISTERS + 0x3000, 2, 0);
+		for (unsigned int i = 0; i < 40; i++)
+			(void)read_at(handle, REGISTERS + 0x14, 1);
+	}
+	make_requests(60, PAGE_BYTES, true);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	/* The area is full: what waits goes on when the backend has done some. */
+	complete(200, PAGE_BYTES);
+	do {
+		error = call2(BULKHEAD_CALL_PLATFORM_BACKEND, handle, SLOT << 8, &effects);
+		kicks |= effects & BULKHEAD_EFFECT_KICK_BACKEND;
+		goes_on |= error == BULKHEAD_AGAIN;
+	} while (error == BULKHEAD_AGAIN);
+	assert_int_equal(error, BULKHEAD_OK);
+	assert_true(goes_on);
+	assert_true(kicks);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		TEST(parts_of_a_measurement_do_not_mix),
+		TEST(memory_that_does_not_begin_at_0_is_not_told_by_the_chipset),
+		TEST(a_sealed_guest_without_a_platform_has_no_lines),
+		TEST(what_a_device_does_not_have_is_refused),
+		TEST(a_backends_call_makes_room_for_more_requests),
 		TEST(creation_checks_and_measures),
 		TEST(creation_resumes_and_holds_others_off),
 		TEST(a_blob_lies_in_declared_memory),

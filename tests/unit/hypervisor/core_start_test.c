@@ -125,7 +125,9 @@ static void leaves_carry_the_memory_type_of_their_stretch(void **state)
 	start_core(&config, regions, 3);
 	config.map.types = types;
 	config.map.type_count = 2;
+	config.tsc_khz = 2500000;
 	assert_int_equal(core_start(&config), BULKHEAD_OK);
+	assert_int_equal(core.tsc_khz, 2500000);
 	assert_int_equal(*leaf_of(&core.service, 0) >> 3 & 7, 6);
 	assert_int_equal(*leaf_of(&core.service, 32ull << 20) >> 3 & 7, DEFAULT_MEMORY_TYPE);
 	assert_int_equal(*leaf_of(&core.service, 33ull << 20) >> 3 & 7, 4);

@@ -107,6 +107,7 @@ static void sealed_address_is_filled_once_until_the_guest_gives_it_up(void **sta
 			 BULKHEAD_NOT_OWNED);
 	assert_true(calls_write(VIEWER_CPU0, &guest->space, (struct input_address){ 0x1000 }, 99));
 	held = core_lock();
+	assert_int_equal(ownership_relinquish(held, guest, guest_phys_at(1ull << 30), &page), BULKHEAD_BAD_ADDRESS);
 	assert_int_equal(ownership_relinquish(held, guest, guest_phys_at(0x1008), &page),
 			 BULKHEAD_BAD_ADDRESS);
 	assert_int_equal(ownership_relinquish(held, guest, guest_phys_at(0x3000), &page),
@@ -365,6 +366,19 @@ static void teardown_finds_pages_that_stand_alone(void **state)
 	assert_int_equal(core.frames.count[FRAME_SERVICE], before);
 }
 
+/* Pages in a row on both sides come back in steps that stay inside an area of either. */
+static void teardown_stops_where_an_area_of_memory_ends(void **state)
+{
+	uint64_t handle = make_guest(), first = LARGE(1) - 8 * PAGE_BYTES;
+
+	(void)state;
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, first, 0, 8), BULKHEAD_OK);
+	assert_int_equal(call(BULKHEAD_CALL_GUEST_DONATE, handle, LARGE(1), 8 * PAGE_BYTES, 8), BULKHEAD_OK);
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DESTROY, handle, 0, 0, 0), BULKHEAD_OK);
+	for (uint64_t i = 0; i < 16; i++)
+		assert_int_equal(frame_of(&core.frames, phys_at(first + i * PAGE_BYTES))->state, FRAME_SERVICE);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -381,6 +395,7 @@ int main(void)
 		TEST(unfinished_load_comes_back_cleared),
 		TEST(unfinished_donation_comes_back),
 		TEST(teardown_finds_pages_that_stand_alone),
+		TEST(teardown_stops_where_an_area_of_memory_ends),
 	};
 
 	return cmocka_run_group_tests_name("core", tests, NULL, NULL);
