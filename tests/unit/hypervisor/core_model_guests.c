@@ -395,12 +395,13 @@ static void collect_returned(struct model_guest *guest)
 		bool are_some_left = core_guest->platform && core_guest->teardown.relay_next <= area;
 		uint32_t left = are_some_left ? core_guest->platform->pinned[area] : 0;
 
-		while (guest->pinned[area] > left) {
-			uint32_t page = guest->relay_pages[area][--guest->pinned[area]];
+		uint32_t before = guest->pinned[area];
 
-			pages[page].pins--;
-			check_page(page);
-		}
+		/* A page may stand in an area twice. */
+		for (; guest->pinned[area] > left; guest->pinned[area]--)
+			pages[guest->relay_pages[area][guest->pinned[area] - 1]].pins--;
+		for (uint32_t i = left; i < before; i++)
+			check_page(guest->relay_pages[area][i]);
 	}
 	for (uint64_t i = 0; i < RAM_PAGES; i++) {
 		struct model_page *model = &pages[i];
