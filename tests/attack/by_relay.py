@@ -1,4 +1,4 @@
-"""Attacks through the virtio relay: a backend of a protected Linux guest's device lies about what it did.
+"""Attacks through the virtio relay: a backend of a protected Linux guest's device lies about what it did, or the guest does.
 
 The guest is the machine tests' own, run by the monitor; what the guest saw says whether the lie reached it.
 """
@@ -6,15 +6,21 @@ from attack import Attack
 from victim import Gone
 
 SECONDS = 600
-VERDICTS = {"the lie was caught, the guest went on": False, "the lie reached the guest": True}
+VERDICTS = {"the lie was caught, the guest went on": False, "the lie reached the guest": True,
+            "every ring was refused": False, "a ring was believed": True}
 
 
-def lying_backend(victim):
-    """A backend says that it wrote more than the guest's buffer holds."""
-    answer = victim.shell("/cases/lying_backend_is_caught >/tmp/answer 2>&1; tail -n 1 /tmp/answer", SECONDS)
-    if answer not in VERDICTS:
-        raise Gone(f"lying_backend_is_caught: {answer}")
-    return VERDICTS[answer]
+def case(name):
+    """The machine tests' case, whose last line is the verdict."""
+    def act(victim):
+        answer = victim.shell(f"/cases/{name} >/tmp/answer 2>&1; tail -n 1 /tmp/answer", SECONDS)
+        if answer not in VERDICTS:
+            raise Gone(f"{name}: {answer}")
+        return VERDICTS[answer]
+    return act
 
 
-ATTACKS = [Attack("backend-length", "backend", lying_backend, control="relay-length", pc={"with_guest": True})]
+ATTACKS = [
+    Attack("backend-length", "backend", case("lying_backend_is_caught"), control="relay-length", pc={"with_guest": True}),
+    Attack("guest-rings", "guest", case("hostile_rings_are_refused"), control="ring-index", pc={"with_guest": True}),
+]

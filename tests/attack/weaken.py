@@ -67,6 +67,9 @@ CHECKS = {
         "measures what devices a guest is given", "hypervisor/core/guest_platform.c",
         "\tmeasure_small(&guest->measurement, BULKHEAD_RECORD_DEVICE, slot, &description,\n\t\t      sizeof(description));\n",
         ""),
+    "ring-index": Check(
+        "asks whether a guest's ring can hold as many requests as it says", "hypervisor/platform/virtqueue.c",
+        "if ((uint16_t)(available - queue->available_seen) > queue->size)", "if (false)"),
     "relay-length": Check(
         "asks whether a backend can have written as much as it says", "hypervisor/platform/relay.c",
         "if (entry.size_bytes > writable)", "if (false)"),

@@ -181,7 +181,7 @@ BOOTS = [
          modules=guests.SERVING, drives=guests.debian_disks(1), pc={"scratch_mib": 0}, seconds=1200, in_turns=True),
     Boot("protected-devices", "uefi", ["protected_guest_uses_its_network", "protected_guest_outlives_its_backends",
                                        "protected_guest_obeys_console_watchdog_and_button", "protected_guest_gives_memory_back",
-                                       "lying_backend_is_caught"],
+                                       "lying_backend_is_caught", "hostile_rings_are_refused"],
          checks=UNDER, files=guests.with_devices, modules=guests.SERVING),
     Boot("guests-by-kvm", "uefi",
          ["guest_runs_by_the_kvm_api", "unprotected_guest_runs_in_lent_memory", "killed_monitors_leave_nothing",

@@ -17,8 +17,10 @@ def guest_initrd(modules=()):
     """Writes the guest's initrd, with more modules than a disk takes; returns its path."""
     tree = ramdisk.Initrd()
     tree.busybox()
-    tree.modules(quick.kernel_folder(), ["virtio_pci", "virtio_blk", *modules])
+    tree.modules(quick.kernel_folder(), ["virtio_pci", "virtio_blk", *modules],
+                 extra=[path for path in quick.our_modules() if "ring0" in path])
     tree.file("init", os.path.join(pc.ROOT, "tests/machine/guest/init"), 0o755)
+    tree.program("bin/ring0", os.path.join(quick.build_folder(), "tests/machine/inside/ring0"))
     return tree.write(os.path.join(pc.WORK, "guest-devices.initrd" if modules else "guest.initrd"))
 
 
