@@ -117,8 +117,9 @@ bool memory_write(struct memory *memory, uint64_t address, const void *from, uin
 	return true;
 }
 
-bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, uint64_t from_address,
-		 uint32_t size_bytes)
+/* A copy where either side may lie in two pages. */
+static bool copy_across(struct memory *to, uint64_t to_address, struct memory *from, uint64_t from_address,
+			uint32_t size_bytes)
 {
 	struct span target, source;
 
@@ -134,6 +135,19 @@ bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, ui
 		copy(place, bytes, left);
 		done += left;
 	}
+	return true;
+}
+
+bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, uint64_t from_address,
+		 uint32_t size_bytes)
+{
+	uint8_t *place = find_in_one_page(to, to_address, size_bytes);
+	const uint8_t *bytes = place ? find_in_one_page(from, from_address, size_bytes) : NULL;
+
+	if (bytes)
+		copy(place, bytes, size_bytes);
+	else if (!copy_across(to, to_address, from, from_address, size_bytes))
+		return false;
 	core.stats[arch_processor()].relayed_bytes += size_bytes;
 	return true;
 }
