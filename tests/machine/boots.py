@@ -182,7 +182,7 @@ BOOTS = [
     Boot("protected-devices", "uefi", ["protected_guest_uses_its_network", "protected_guest_outlives_its_backends",
                                        "protected_guest_obeys_console_watchdog_and_button", "protected_guest_gives_memory_back",
                                        "lying_backend_is_caught", "hostile_rings_are_refused"],
-         checks=UNDER, files=guests.with_devices, modules=guests.SERVING),
+         checks=UNDER, files=guests.with_devices, modules=guests.SERVING, seconds=600),
     Boot("guests-by-kvm", "uefi",
          ["guest_runs_by_the_kvm_api", "unprotected_guest_runs_in_lent_memory", "killed_monitors_leave_nothing",
           "random_ioctls_are_survived", "driver_stays_while_a_guest_exists"], checks=UNDER),
