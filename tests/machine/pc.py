@@ -33,6 +33,8 @@ OVMF = os.environ.get("OVMF", "/usr/share/OVMF")
 SECONDS = float(os.environ.get("MACHINE_SECONDS", "300"))
 ICOUNT = "shift=0,sleep=off"
 PR_SET_PDEATHSIG = 1
+# A program that draws its screen again and again ends no line: only what it drew last is looked at.
+PROMPT_BYTES = 32768
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -189,7 +191,7 @@ class Pc:
                     return found
                 if also:
                     also(line)
-            found = prompt and wanted.search(_clean(self._partial))
+            found = prompt and wanted.search(_clean(self._partial[-PROMPT_BYTES:]))
             if found:
                 self._partial = b""
                 return found

@@ -31,19 +31,23 @@ class Fleet:
     small = False  # tiny disks made here in place of Debian images: for tests of the steps themselves
 
 
-def _image(version):
-    """The path of a real Debian image, built once. Version 2 is version 1 upgraded, with more packages."""
-    if Fleet.small:
-        return _small_image(version)
-    disk, tree = (os.path.join(MADE, f"work{version}.{end}") for end in ("raw", "tar"))
+def debian(name, words):
+    """The path of a real Debian image, built once. `words`: more of image/guest/build."""
+    disk, tree = (os.path.join(MADE, f"{name}.{end}") for end in ("raw", "tar"))
     if not os.path.exists(disk):
         os.makedirs(MADE, exist_ok=True)
-        words = [os.path.join(ROOT, "image/guest/build"), "--output", disk, "--root", tree, "--size", "1536"]
-        if version == 2:
-            words += ["--upgrade", os.path.join(MADE, "work1.tar"), "--packages", "htop git"]
-        if subprocess.run(words, check=False).returncode:
-            raise Failed(f"building version {version} of the image failed; its lines are above")
+        if subprocess.run([os.path.join(ROOT, "image/guest/build"), "--output", disk, "--root", tree, *words],
+                          check=False).returncode:
+            raise Failed(f"building the image {name} failed; its lines are above")
     return disk
+
+
+def _image(version):
+    """The company's image. Version 2 is version 1 upgraded, with more packages."""
+    if Fleet.small:
+        return _small_image(version)
+    more = ["--upgrade", os.path.join(MADE, "work1.tar"), "--packages", "htop git"] if version == 2 else []
+    return debian(f"work{version}", ["--size", "1536", *more])
 
 
 def _small_image(version):
@@ -184,7 +188,7 @@ LEASE_STARTS = 8  # few, so that the lease can be seen to run out
 MARK = b"a line that alice wrote into her own disk, and nobody else should find\n"
 
 
-def _file_holds(path, mark):
+def _fileholds(path, mark):
     """Whether the data of a file, holes left out, has these bytes."""
     with open(path, "rb") as file:
         end = before = 0
@@ -203,10 +207,10 @@ def _file_holds(path, mark):
                 carried, before = piece[-len(mark):], place + (1 << 20)
 
 
-def _holds(directory, mark):
+def holds(directory, mark):
     """Files below a directory that hold these bytes, as somebody would find them who has the whole disk."""
     paths = [os.path.join(place, name) for place, _, names in os.walk(directory) for name in names]
-    return [path for path in paths if os.path.isfile(path) and _file_holds(path, mark)]
+    return [path for path in paths if os.path.isfile(path) and _fileholds(path, mark)]
 
 
 @guarded
@@ -274,9 +278,9 @@ def wipe(say):
     plain = os.path.join(Fleet.directory, "plain")
     os.makedirs(plain, exist_ok=True)
     pc.command("backup", "restore", "work", "--into", os.path.join(plain, "user.disk"))
-    if not _holds(plain, MARK):
+    if not holds(plain, MARK):
         raise Failed("the search does not find what lies there in plain, so finding nothing would prove nothing")
-    found = _holds(pc.data, MARK)
+    found = holds(pc.data, MARK)
     if found:
         raise Failed(f"the PC's disk holds what the user wrote, in plain: {found[0]}")
     say("what the user wrote is found in an unencrypted copy, and nowhere on the PC's own disk")

@@ -38,16 +38,17 @@ def make_image(folder, release, *, answers=(), update=None, append="", words=())
 class InstalledPc:
     """One PC with a disk, a TPM and firmware of its own, from its first start with the medium on."""
 
-    def __init__(self, folder, name, port=None, memory_mib=2048, disk_mib=4608, variables=None):
-        """`variables`: of its firmware at the first start, for instance with keys of Secure Boot enrolled (keys.py)."""
-        self.variables = variables
+    def __init__(self, folder, name, port=None, memory_mib=2048, disk_mib=4608, variables=None, devices=()):
+        """`variables`: of its firmware at the first start, for instance with keys of Secure Boot enrolled (keys.py);
+        `devices`: more words for QEMU."""
+        self.variables, self.devices = variables, list(devices)
         self.folder, self.name, self.memory_mib, self.disk_mib = os.path.join(folder, name), name, memory_mib, disk_mib
         self.forwards = {SERVER: f"busybox nc 127.0.0.1 {port}"} if port else {}
         self.recovery = self.pc = None
 
     def power_on(self, *, stick=None, more_disks=(), reboots=True):
         """`more_disks`: files that are plugged in as disks /dev/nvme1n1 and on, and not written."""
-        extra = [word for i, disk in enumerate(more_disks) for word in (
+        extra = self.devices + [word for i, disk in enumerate(more_disks) for word in (
             "-drive", f"if=none,id=more{i},format=raw,snapshot=on,file={disk}", "-device", f"nvme,drive=more{i},serial=more{i}")]
         self.pc = machine.Pc(self.name, machine.Owned(self.folder, self.disk_mib, stick), tpm=True, scratch_mib=0, reboots=reboots,
                              memory_mib=self.memory_mib, variables=self.variables, forwards=self.forwards, extra=extra)
