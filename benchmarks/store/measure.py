@@ -13,11 +13,26 @@ BUSY = float(os.environ.get("BUSY", "0.3"))  # processors that others may use du
 TICK = os.sysconf("SC_CLK_TCK")
 
 
+def kernel_seconds():
+    """Processor seconds of the kernel's own threads (children of kthreadd): they write out what a step has written."""
+    total = 0
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit():
+                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                    words = file.read().rsplit(")", 1)[1].split()
+                if words[1] == "2":
+                    total += int(words[11]) + int(words[12])
+        except OSError:
+            pass  # it has ended
+    return total / TICK
+
+
 def machine_seconds():
-    """Processor seconds that this machine has spent on anything, or was kept from by its host."""
+    """Processor seconds that this machine's processes have used, or were kept from by its host."""
     with open("/proc/stat", encoding="ascii") as file:
-        user, nice, system, _, _, irq, softirq, steal = (int(word) for word in file.readline().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / TICK
+        user, nice, system, _, _, _, _, steal = (int(word) for word in file.readline().split()[1:9])
+    return (user + nice + system + steal) / TICK - kernel_seconds()
 
 
 def folder_bytes(*paths):
