@@ -78,6 +78,7 @@ class InstalledPc:
 
     def enrol(self, company, user, name):
         """Enrols it as whoever sits at it would."""
+        self.run("until [ -S /run/bulkhead/agent ]; do sleep 1; done")
         self.run(f"echo '{company.token(user, f'https://{SERVER}')}' | bulkhead enrol --name {name}")
 
     def run(self, command):
