@@ -69,6 +69,9 @@ static void a_guests_memory_ends_where_it_is_not_filled(void **state)
 		((uint64_t *)arch_page(phys_at(0)))[i] = PAGE(0) | 0x87;
 	assert_true(memory_read(&guest, HOLE - 16, bytes, 16));
 	assert_true(memory_copy(&relay, RELAY_BASE, &guest, HOLE - 16, 16));
+	/* Up to the very end, also where the other side lies in two pages. */
+	assert_true(memory_copy(&relay, RELAY_BASE + PAGE_BYTES - 8, &guest, HOLE - 16, 16));
+	assert_true(memory_copy(&guest, HOLE - 16, &relay, RELAY_BASE + PAGE_BYTES - 8, 16));
 	assert_false(memory_read(&guest, HOLE - 15, bytes, 16));
 	assert_false(memory_read(&guest, HOLE, bytes, 1));
 	assert_false(memory_read(&guest, WRAPPED, bytes, 1));
