@@ -333,6 +333,6 @@ int main(void)
 	await_character();
 	put_text("EXIT end\n");
 	out(0xf4, 0); /* ends QEMU where it has such a device */
-	__asm__ volatile("outw %0, %1" : : "a"((uint16_t)(5 << 10 | 1 << 13)), "Nd"((uint16_t)0x604)); /* ACPI S5 */
+	__asm__ volatile("outw %0, %1" : : "a"((uint16_t)(1 << 13)), "Nd"((uint16_t)0x604)); /* ACPI S5, type 0 */
 	return 0;
 }
