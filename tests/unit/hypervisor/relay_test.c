@@ -1,96 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The virtio relay and the virtqueue under it: what passes, what breaks whose queue, and that nothing else breaks.
- * A small driver fills a guest's ring; a small backend serves the relay area; both can lie.
+ * The virtio relay and the virtqueue under it: what passes, what breaks whose queue, and that nothing else breaks. Driver
+ * and backend can both lie. Requests of a disk that go out in parts: relay_split_test.c.
  */
-#include "fake_memory.h"
-#include "relay_parts.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define GUEST_START 0x100000u
-#define GUEST_BYTES (4u << 20)
-#define QUEUE_SIZE  128u
-#define DESC	    GUEST_START
-#define AVAIL	    (GUEST_START + 0x1000)
-#define USED	    (GUEST_START + 0x2000)
-#define DATA	    (GUEST_START + 0x10000)
-
-struct descriptor {
-	uint64_t address;
-	uint32_t size;
-	uint16_t flags, next;
-};
-
-static uint8_t guest_bytes[GUEST_BYTES], area_bytes[RELAY_AREA_BYTES + 8192];
-static struct memory guest = { guest_bytes, GUEST_START, sizeof(guest_bytes) };
-static struct memory area = { area_bytes, 0, sizeof(area_bytes) };
-static struct relay_queue relay;
-static struct relay_effects effects;
-static uint16_t backend_seen;
-static bool is_disk; /* what the relay is told */
-
-static struct descriptor *desc(unsigned int i)
-{
-	return (struct descriptor *)(guest_bytes + (DESC - GUEST_START)) + i;
-}
-
-static uint16_t *guest16(uint64_t address)
-{
-	return (uint16_t *)(guest_bytes + (address - GUEST_START));
-}
-
-static uint16_t *area16(uint32_t offset)
-{
-	return (uint16_t *)(area_bytes + 8192 + offset);
-}
-
-static uint32_t *used_entry(uint16_t index)
-{
-	return (uint32_t *)(guest_bytes + (USED - GUEST_START) + 4 + 8 * (index % QUEUE_SIZE));
-}
-
-static void offer(uint16_t head)
-{
-	uint16_t index = *guest16(AVAIL + 2);
-
-	*guest16(AVAIL + 4 + 2 * (index % QUEUE_SIZE)) = head;
-	*guest16(AVAIL + 2) = (uint16_t)(index + 1);
-}
-
-static void set_up(bool event_index)
-{
-	struct virtqueue queue;
-
-	memset(guest_bytes, 0, sizeof(guest_bytes));
-	memset(area_bytes, 0xee, sizeof(area_bytes));
-	memset(&effects, 0, sizeof(effects));
-	backend_seen = 0;
-	assert_true(virtqueue_start(&queue, &guest, QUEUE_SIZE, DESC, AVAIL, USED, event_index));
-	/* The queue's area lies at 8192, so that a write before it would be seen. */
-	assert_true(relay_start(&relay, &queue, is_disk, &area, 8192));
-}
+#include "relay_fixture.h"
 
 static int set_up_plain(void **state)
 {
 	(void)state;
-	set_up(false);
+	set_up(false, false);
 	return 0;
-}
-
-static void complete(uint32_t head, uint32_t size)
-{
-	uint16_t index = *area16(RELAY_USED_RING + 2);
-	uint32_t *entry = (uint32_t *)(area_bytes + 8192 + RELAY_USED_RING + 4 + 8 * (index % RELAY_DESCRIPTORS));
-
-	entry[0] = head;
-	entry[1] = size;
-	*area16(RELAY_USED_RING + 2) = (uint16_t)(index + 1);
 }
 
 /** Serves one request: writes into its writable part the complement of its readable part, repeated. */
@@ -106,9 +25,9 @@ static bool serve(void)
 	for (uint16_t at = head;;) {
 		struct descriptor d;
 
-		memcpy(&d, area_bytes + 8192 + 16 * at, sizeof(d));
-		assert_true(d.address >= 8192 + RELAY_PAYLOAD);
-		assert_true(d.address + d.size <= 8192 + RELAY_AREA_BYTES);
+		memcpy(&d, area_bytes + AREA + 16 * at, sizeof(d));
+		assert_true(d.address >= AREA + RELAY_PAYLOAD);
+		assert_true(d.address + d.size <= AREA + RELAY_AREA_BYTES);
 		for (uint32_t i = 0; i < d.size; i++) {
 			if (d.flags & 2)
 				area_bytes[d.address + i] = (uint8_t)~key[written++ % (key_size ? key_size : 1)];
@@ -121,22 +40,6 @@ static bool serve(void)
 	}
 	complete(head, written);
 	return true;
-}
-
-static void forward(void)
-{
-	do {
-		effects.more = false;
-		relay_forward(&relay, 65536, &effects);
-	} while (effects.more);
-}
-
-static void give_back(void)
-{
-	do {
-		effects.more = false;
-		relay_return(&relay, 65536, &effects);
-	} while (effects.more);
 }
 
 static void payload_passes_both_ways(void **state)
@@ -167,7 +70,7 @@ static void payload_passes_both_ways(void **state)
 	}
 	assert_int_equal(guest_bytes[DATA + 0x8001 - GUEST_START + 9000], 0);
 	assert_int_equal(relay_in_flight(&relay), 0);
-	for (int i = 0; i < 8192; i++)
+	for (unsigned int i = 0; i < AREA; i++)
 		assert_int_equal(area_bytes[i], 0xee);
 }
 
@@ -239,7 +142,7 @@ static void no_call_copies_more_than_its_budget(void **state)
 static void a_driver_with_event_index_is_asked_to_notify_again(void **state)
 {
 	(void)state;
-	set_up(true);
+	set_up(true, false);
 	for (uint16_t i = 0; i < 5; i++) {
 		*desc(i) = (struct descriptor){ DATA + i * 0x1000, 512, 0, 0 };
 		offer(i);
@@ -274,7 +177,7 @@ static void broken_guest_rings_stop_the_queue(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		set_up(false);
+		set_up(false, false);
 		*desc(0) = bad[i].first;
 		*desc(1) = bad[i].second;
 		offer(0);
@@ -284,11 +187,11 @@ static void broken_guest_rings_stop_the_queue(void **state)
 		assert_int_equal(relay_in_flight(&relay), 0);
 		assert_int_equal(*guest16(USED + 2), 0);
 	}
-	set_up(false);
+	set_up(false, false);
 	*guest16(AVAIL + 2) = QUEUE_SIZE + 1;
 	forward();
 	assert_true(effects.guest_broken);
-	set_up(false);
+	set_up(false, false);
 	offer(QUEUE_SIZE);
 	forward();
 	assert_true(effects.guest_broken);
@@ -305,7 +208,7 @@ static void make_backward_chain(unsigned int count, uint32_t size_bytes, uint16_
 static void chains_may_jump_about(void **state)
 {
 	(void)state;
-	set_up(false);
+	set_up(false, false);
 	make_backward_chain(QUEUE_SIZE, 8, 0);
 	offer(QUEUE_SIZE - 1);
 	forward();
@@ -316,7 +219,7 @@ static void chains_may_jump_about(void **state)
 static void descriptors_without_memory_are_work_too(void **state)
 {
 	(void)state;
-	set_up(false);
+	set_up(false, false);
 	make_backward_chain(QUEUE_SIZE, 8, 0);
 	for (unsigned int i = 0; i < 10; i++)
 		offer(QUEUE_SIZE - 1);
@@ -334,7 +237,7 @@ static void a_chain_is_no_longer_than_a_queue_wherever_it_lies(void **state)
 
 	(void)state;
 	for (unsigned int inner = 63; inner <= 66; inner++) {
-		set_up(false);
+		set_up(false, false);
 		make_backward_chain(64, 16 * inner, 4);
 		for (unsigned int i = 0; i < inner; i++)
 			table[i] = (struct descriptor){ DATA + 0x1000, 8, i + 1 < inner, (uint16_t)(i + 1) };
@@ -346,7 +249,7 @@ static void a_chain_is_no_longer_than_a_queue_wherever_it_lies(void **state)
 
 static void put_one_in_flight(void)
 {
-	set_up(false);
+	set_up(false, false);
 	*desc(0) = (struct descriptor){ DATA, 8, 1, 1 };
 	*desc(1) = (struct descriptor){ DATA + 64, 8, 2, 0 };
 	offer(0);
@@ -391,9 +294,9 @@ static void what_a_backend_writes_into_the_tables_is_not_believed(void **state)
 	put_one_in_flight();
 	/* Points every descriptor at the guest's secret, with a huge length, and moves the available index. */
 	for (unsigned int i = 0; i < RELAY_DESCRIPTORS; i++)
-		memcpy(area_bytes + 8192 + 16 * i, &(struct descriptor){ DATA + 0x5000, 0x10000, 3, 1 }, 16);
+		memcpy(area_bytes + AREA + 16 * i, &(struct descriptor){ DATA + 0x5000, 0x10000, 3, 1 }, 16);
 	*area16(RELAY_AVAILABLE_RING + 2) = 77;
-	memset(area_bytes + 8192 + RELAY_PAYLOAD + RELAY_PAGE_BYTES, 0x42, 8);
+	memset(area_bytes + AREA + RELAY_PAYLOAD + RELAY_PAGE_BYTES, 0x42, 8);
 	complete(0, 8);
 	give_back();
 	assert_false(effects.backend_broken);
@@ -414,7 +317,7 @@ static void interrupts_follow_the_drivers_wish(void **state)
 	give_back();
 	assert_false(effects.interrupt_guest);
 
-	set_up(true);
+	set_up(true, false);
 	*desc(0) = (struct descriptor){ DATA, 8, 0, 0 };
 	*guest16(AVAIL + 4 + 2 * QUEUE_SIZE) = 1; /* used_event: tell me when entry 1 is used */
 	offer(0);
@@ -437,7 +340,7 @@ static void notifications_can_be_refused_without_losing_one(void **state)
 	offer(0);
 	assert_true(virtqueue_want_notify(&relay.guest, true));
 	assert_int_equal(*guest16(USED), 0);
-	set_up(true);
+	set_up(true, false);
 	assert_false(virtqueue_want_notify(&relay.guest, true));
 	assert_int_equal(*guest16(USED + 4 + 8 * QUEUE_SIZE), 0);
 	assert_false(virtqueue_want_notify(&relay.guest, false));
@@ -466,10 +369,10 @@ static void queues_with_bad_addresses_do_not_start(void **state)
 	assert_int_equal(virtqueue_take(&queue, &relay.chain), VIRTQUEUE_EMPTY);
 	assert_false(virtqueue_want_notify(&queue, true));
 	/* An area that is not all there is refused. */
-	area.size_bytes -= 8192 + 1;
+	area.size_bytes -= AREA + 1;
 	assert_true(virtqueue_start(&queue, &guest, 16, DESC, AVAIL, USED, false));
-	assert_false(relay_start(&relay, &queue, false, &area, 8192));
-	area.size_bytes += 8192 + 1;
+	assert_false(relay_start(&relay, &queue, false, &area, AREA));
+	area.size_bytes += AREA + 1;
 	relay_stop(&relay);
 	forward();
 	give_back();
@@ -530,191 +433,6 @@ static void random_traffic_arrives_unchanged(void **state)
 	assert_int_equal(relay.free_count, RELAY_DESCRIPTORS);
 }
 
-/* A disk behind the relay, of so many sectors that one request can ask for more than the area holds. */
-#define LARGE	     (3u << 20)
-#define FIRST_SECTOR 100u
-
-static uint8_t disk[LARGE + (FIRST_SECTOR + 1) * 512];
-static unsigned int parts, failing_part;
-static uint32_t short_by;
-
-static int set_up_disk(void **state)
-{
-	(void)state;
-	is_disk = true;
-	set_up(false);
-	is_disk = false;
-	parts = failing_part = short_by = 0;
-	for (uint32_t i = 0; i < sizeof(disk); i++)
-		disk[i] = (uint8_t)(i * 31 + (i >> 9));
-	return 0;
-}
-
-/** Serves one request as a disk does. */
-static bool serve_disk(void)
-{
-	struct relay_disk_header header;
-	uint32_t at = 0, written = 0;
-	struct descriptor d;
-	uint16_t head, next;
-
-	if (backend_seen == *area16(RELAY_AVAILABLE_RING + 2))
-		return false;
-	head = next = *area16(RELAY_AVAILABLE_RING + 4 + 2 * (backend_seen++ % RELAY_DESCRIPTORS));
-	parts++;
-	for (bool first = true;; first = false) {
-		memcpy(&d, area_bytes + 8192 + 16 * next, sizeof(d));
-		if (first) {
-			assert_int_equal(d.size, sizeof(header));
-			memcpy(&header, area_bytes + d.address, sizeof(header));
-		} else if (!(d.flags & 1)) {
-			break;
-		} else if (header.type == 0) {
-			assert_true(d.flags & 2);
-			memcpy(area_bytes + d.address, disk + header.sector * 512 + at, d.size);
-			written += d.size;
-		} else {
-			memcpy(disk + header.sector * 512 + at, area_bytes + d.address, d.size);
-		}
-		at += first ? 0 : d.size;
-		next = d.next;
-	}
-	area_bytes[d.address] = parts == failing_part;
-	complete(head, written + 1 - short_by);
-	return true;
-}
-
-/** Makes a request of LARGE bytes at DATA in `segments` pieces, with its header and status before them. */
-static void offer_large(uint32_t type, unsigned int segments)
-{
-	const struct relay_disk_header header = { type, 0, FIRST_SECTOR };
-	uint32_t piece = LARGE / segments;
-
-	memcpy(guest_bytes + DATA - 64 - GUEST_START, &header, sizeof(header));
-	guest_bytes[DATA - 32 - GUEST_START] = 0xff;
-	*desc(0) = (struct descriptor){ DATA - 64, 16, 1, 1 };
-	for (unsigned int i = 0; i < segments; i++)
-		*desc(1 + i) = (struct descriptor){ DATA + i * piece, i + 1 < segments ? piece : LARGE - i * piece,
-						    (uint16_t)(type ? 1 : 3), (uint16_t)(2 + i) };
-	*desc(1 + segments) = (struct descriptor){ DATA - 32, 1, 2, 0 };
-	offer(0);
-}
-
-static void work_to_the_end(void)
-{
-	forward();
-	while (serve_disk()) {
-		assert_int_equal(*guest16(USED + 2), 0);
-		give_back();
-		forward();
-	}
-}
-
-static void a_large_read_comes_in_parts_and_is_one_to_the_guest(void **state)
-{
-	(void)state;
-	offer_large(0, 1);
-	work_to_the_end();
-	assert_int_equal(parts, LARGE / RELAY_SPLIT_BYTES);
-	assert_int_equal(*guest16(USED + 2), 1);
-	assert_int_equal(used_entry(0)[0], 0);
-	assert_int_equal(used_entry(0)[1], LARGE + 1);
-	assert_int_equal(guest_bytes[DATA - 32 - GUEST_START], 0);
-	assert_memory_equal(guest_bytes + DATA - GUEST_START, disk + FIRST_SECTOR * 512, LARGE);
-	assert_true(effects.interrupt_guest);
-	assert_false(effects.guest_broken || effects.backend_broken);
-	assert_int_equal(relay.free_count, RELAY_DESCRIPTORS);
-}
-
-static void a_large_write_goes_out_in_parts(void **state)
-{
-	(void)state;
-	for (uint32_t i = 0; i < LARGE; i++)
-		guest_bytes[DATA - GUEST_START + i] = (uint8_t)(i * 13 + (i >> 11));
-	offer_large(1, 100); /* segments that end anywhere */
-	work_to_the_end();
-	assert_int_equal(*guest16(USED + 2), 1);
-	assert_int_equal(used_entry(0)[1], 1);
-	assert_int_equal(guest_bytes[DATA - 32 - GUEST_START], 0);
-	assert_memory_equal(guest_bytes + DATA - GUEST_START, disk + FIRST_SECTOR * 512, LARGE);
-}
-
-static void a_part_that_fails_ends_the_request(void **state)
-{
-	(void)state;
-	failing_part = 2;
-	offer_large(0, 1);
-	work_to_the_end();
-	assert_int_equal(parts, 2);
-	assert_int_equal(*guest16(USED + 2), 1);
-	assert_int_equal(guest_bytes[DATA - 32 - GUEST_START], 1);
-	/* The next one is served again. */
-	*guest16(USED + 2) = relay.guest.used_written = 0;
-	offer_large(0, 1);
-	work_to_the_end();
-	assert_int_equal(guest_bytes[DATA - 32 - GUEST_START], 0);
-}
-
-static void a_part_that_is_not_filled_is_an_error_to_the_guest(void **state)
-{
-	(void)state;
-	short_by = 1; /* the status, for one, did not come */
-	offer_large(0, 1);
-	work_to_the_end();
-	assert_int_equal(parts, 1);
-	assert_int_equal(guest_bytes[DATA - 32 - GUEST_START], 1);
-}
-
-static void requests_behind_a_large_one_wait_for_it(void **state)
-{
-	const struct relay_disk_header header = { 0, 0, 3 };
-
-	(void)state;
-	offer_large(0, 1);
-	memcpy(guest_bytes + DATA - 128 - GUEST_START, &header, sizeof(header));
-	*desc(10) = (struct descriptor){ DATA - 128, 16, 1, 11 };
-	*desc(11) = (struct descriptor){ DATA + LARGE, 512, 3, 12 };
-	*desc(12) = (struct descriptor){ DATA - 96, 1, 2, 0 };
-	offer(10);
-	forward();
-	for (unsigned int i = 0; i < LARGE / RELAY_SPLIT_BYTES; i++) {
-		assert_int_equal(relay_in_flight(&relay), 1);
-		assert_true(serve_disk());
-		give_back();
-		forward();
-	}
-	assert_int_equal(*guest16(USED + 2), 1);
-	assert_true(serve_disk());
-	give_back();
-	assert_int_equal(used_entry(1)[0], 10);
-	assert_memory_equal(guest_bytes + DATA + LARGE - GUEST_START, disk + 3 * 512, 512);
-}
-
-static void only_a_disks_whole_reads_and_writes_are_split(void **state)
-{
-	/* type, header bytes, data bytes, bytes of the status */
-	static const uint32_t wrong[][4] = {
-		{ 4, 16, LARGE, 1 }, { 0, 15, LARGE, 1 }, { 0, 16, LARGE + 1, 1 }, { 0, 16, LARGE, 2 },
-	};
-
-	for (unsigned int i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		set_up_disk(state);
-		offer_large(wrong[i][0], 1);
-		desc(0)->size = wrong[i][1];
-		desc(1)->size = wrong[i][2];
-		desc(1)->flags = 3;
-		desc(2)->size = wrong[i][3];
-		forward();
-		assert_true(effects.guest_broken);
-		assert_int_equal(relay_in_flight(&relay), 0);
-	}
-	/* The device of another kind splits nothing. */
-	set_up(false);
-	offer_large(0, 1);
-	forward();
-	assert_true(effects.guest_broken);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -733,12 +451,6 @@ int main(void)
 		cmocka_unit_test_setup(notifications_can_be_refused_without_losing_one, set_up_plain),
 		cmocka_unit_test_setup(queues_with_bad_addresses_do_not_start, set_up_plain),
 		cmocka_unit_test_setup(random_traffic_arrives_unchanged, set_up_plain),
-		cmocka_unit_test_setup(a_large_read_comes_in_parts_and_is_one_to_the_guest, set_up_disk),
-		cmocka_unit_test_setup(a_large_write_goes_out_in_parts, set_up_disk),
-		cmocka_unit_test_setup(a_part_that_fails_ends_the_request, set_up_disk),
-		cmocka_unit_test_setup(a_part_that_is_not_filled_is_an_error_to_the_guest, set_up_disk),
-		cmocka_unit_test_setup(requests_behind_a_large_one_wait_for_it, set_up_disk),
-		cmocka_unit_test(only_a_disks_whole_reads_and_writes_are_split),
 	};
 
 	return cmocka_run_group_tests_name("relay", tests, NULL, NULL);
