@@ -212,11 +212,8 @@ static int accept_order(struct vault *vault, const char *order_text, size_t orde
 {
 	struct dsse_envelope envelope;
 	struct memory memory;
-	int result = vault->backend->ops->record_read(vault->backend, record);
+	int result = vault_recall(vault, record, &memory);
 
-	if (result != 0)
-		return vault_backend_failed(vault, result);
-	result = vault_remember(vault, record, &memory);
 	if (result != 0)
 		return result;
 	result = dsse_parse(order_text, order_bytes, &envelope);

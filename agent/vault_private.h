@@ -31,6 +31,9 @@ int vault_backend_failed(struct vault *vault, int result);
 /** Fills `memory` from the vault's record and root of trust. -ENOKEY when not bound. */
 int vault_remember(struct vault *vault, const struct vault_record *record, struct memory *memory);
 
+/** Reads the record from the back end, and fills `memory` as vault_remember() does. */
+int vault_recall(struct vault *vault, struct vault_record *record, struct memory *memory);
+
 /** Holds a guest against its descriptor, and that against the vault's root of trust. `name`: of the key it is for. */
 int vault_check_guest(struct vault *vault, const char *name, const struct vault_guest *guest);
 

@@ -54,6 +54,13 @@ int vault_remember(struct vault *vault, const struct vault_record *record, struc
 	return 0;
 }
 
+int vault_recall(struct vault *vault, struct vault_record *record, struct memory *memory)
+{
+	int result = vault->backend->ops->record_read(vault->backend, record);
+
+	return result == 0 ? vault_remember(vault, record, memory) : vault_backend_failed(vault, result);
+}
+
 int vault_lease_now(struct vault *vault, const struct vault_record *record,
 		    struct lease_account *account, enum lease_verdict *verdict,
 		    struct lease_counters *used)
@@ -93,11 +100,8 @@ int vault_check_guest(struct vault *vault, const char *name, const struct vault_
 {
 	struct vault_record record;
 	struct memory memory;
-	int result = vault->backend->ops->record_read(vault->backend, &record);
+	int result = vault_recall(vault, &record, &memory);
 
-	if (result != 0)
-		return vault_backend_failed(vault, result);
-	result = vault_remember(vault, &record, &memory);
 	if (result != 0)
 		return result;
 	result = measured_guest_check(&memory.roles, guest->descriptor, guest->descriptor_bytes, guest->measurement);
@@ -159,11 +163,8 @@ int vault_follow_roles(struct vault *vault, const char *roles, size_t roles_byte
 	struct dsse_envelope envelope;
 	struct memory memory;
 	char *text;
-	int result = vault->backend->ops->record_read(vault->backend, &record);
+	int result = vault_recall(vault, &record, &memory);
 
-	if (result != 0)
-		return vault_backend_failed(vault, result);
-	result = vault_remember(vault, &record, &memory);
 	if (result != 0)
 		return result;
 	if (strlen(vault->content.roles) == roles_bytes &&
@@ -266,14 +267,11 @@ int vault_freshen(struct vault *vault, const char *envelope_text, size_t envelop
 	struct dsse_envelope envelope;
 	struct memory memory;
 	struct state *state = NULL;
-	int result = vault->backend->ops->record_read(vault->backend, &record);
+	int result = vault_recall(vault, &record, &memory);
 
 	if (result != 0)
-		return vault_backend_failed(vault, result);
-	before = record;
-	result = vault_remember(vault, &record, &memory);
-	if (result != 0)
 		return result;
+	before = record;
 	result = dsse_parse(envelope_text, envelope_bytes, &envelope);
 	if (result != 0)
 		return vault_fail(vault, result, "the document: %s", memory_reason(result));
