@@ -29,7 +29,7 @@ MAKE = ("perl -e 'open R, \"/dev/urandom\"; read R, $s, 8; $c = ~$s; $b = $s x 5
 # Stands in for the monitor of the person's machine and starts it without protection, which no command of the product does.
 UNPROTECTED = """#!/bin/sh
 sed -e 's/^protected = yes/protected = no/' -e '/^descriptor/d' "$1" >"$1.unprotected"
-exec /usr/libexec/bulkhead/monitor "$1.unprotected"
+exec /usr/libexec/bulkhead/monitor --handover 3 "$1.unprotected"
 """
 
 
