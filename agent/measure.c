@@ -2,6 +2,7 @@
 #include "measure.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -29,13 +30,12 @@ static int start_monitor(const char *monitor, const char *config_file, pid_t *pr
 	posix_spawn_file_actions_t actions;
 	int ends[2], error;
 
-	if (pipe(ends))
+	/* Whatever else this process starts meanwhile must not hold the pipe open. */
+	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 	error = posix_spawn_file_actions_init(&actions);
 	if (!error) {
 		error = posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-		if (!error)
-			error = posix_spawn_file_actions_addclose(&actions, ends[0]);
 		if (!error)
 			error = posix_spawn(process, monitor, &actions, NULL, words, environ);
 		posix_spawn_file_actions_destroy(&actions);
