@@ -101,9 +101,9 @@ def _publish(version, say):
     return disk
 
 
-def _arrived(version, disk, say):
-    """Waits for a version on the PC and compares it with what was published; returns the bytes that moved."""
-    before = _received()
+def _arrived(version, disk, before, say):
+    """Waits for a version on the PC and compares it with what was published; returns the bytes that moved. `before`: what
+    the PC had received when the version could first be fetched."""
     path = os.path.join(Fleet.pc.data, "images", "work", str(version))
     wait_for(f"version {version} on the PC", lambda: os.path.exists(os.path.join(path, "complete")), ARRIVAL_SECONDS)
     moved = _received() - before
@@ -167,14 +167,15 @@ def enrol(say):
     Fleet.pc.enrol(Fleet.company, "alice")
     wait_for("a lease", lambda: Fleet.pc.status()["vault"]["open"])
     say("enrolled; the lease is charged in the TPM's counters")
-    return _arrived(1, _image(1), say)
+    return _arrived(1, _image(1), 0, say)
 
 
 @guarded
 def update(say):
     """Version 2 is published; only the difference moves; one step back and forth."""
+    before = _received()
     disk = _publish(2, say)
-    moved = _arrived(2, disk, say)
+    moved = _arrived(2, disk, before, say)
     wait_for("the switch to version 2", lambda: Fleet.pc.guests()["work"]["release"] == 2, ARRIVAL_SECONDS)
     Fleet.pc.command("guest", "revert", "work")
     wait_for("version 1 again", lambda: Fleet.pc.guests()["work"]["release"] == 1)

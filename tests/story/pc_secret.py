@@ -46,7 +46,7 @@ def tools(folder):
         config = dict(json.load(file), monitor=["/run/tools/unprotected", "%{machine}"])
     with open(os.path.join(tree, "own-agent.json"), "w", encoding="ascii") as file:
         json.dump(config, file)
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, path, "16M"], check=True)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, path, "16M"], check=True, stdout=subprocess.DEVNULL)
     return path
 
 

@@ -141,8 +141,9 @@ def personal(say):
     if len(guests) != 2:
         raise Failure(f"two sealed guests should run, not {guests}")
     for line in pc.run("bulkhead status | sed -n '/^GUEST/,/^$/p'").splitlines():
-        if line.strip():
-            say(line)
+        row = re.match(r"(?:#BH# )?(GUEST.*|\s+\d.*)", line)  # not the echo of what was typed
+        if row:
+            say(row.group(1))
     if not _heard_of("work") or _heard_of(OWN):
         raise Failure(f"the server's files hold the name {OWN}, or not even that of the company's guest")
     say("the server's files name the company's machine and not the person's")
