@@ -5,11 +5,11 @@ showed; they return a reason when something is wrong.
 """
 import os
 import re
-import subprocess
 from dataclasses import dataclass, field
 
 import gdb
 import guests
+import own_tables
 import pc as machine
 import quick
 
@@ -86,13 +86,9 @@ def dma_is_reported_open(_session, pc):
 
 
 def break_hypervisor(pc, _words):
-    """Puts an undefined instruction where the hypervisor enters its exit handler: the next exit must panic."""
-    base = int(re.search(r"KiB reserved at ([0-9a-f]+)", pc.text()).group(1), 16)
-    symbols = subprocess.run(["nm", os.path.join(quick.build_folder(), "hypervisor/bulkhead.elf")], check=True,
-                             capture_output=True, text=True).stdout
-    offset = int(re.search(r"^([0-9a-f]+) T svm_exit$", symbols, re.MULTILINE).group(1), 16)
+    """Puts an undefined instruction where the hypervisor enters the service domain: after the next exit it must panic."""
     debugger = gdb.Gdb(os.path.join(pc.folder, "gdb"))
-    debugger.write(base + offset, b"\x0f\x0b")
+    debugger.write(own_tables.base(pc) + own_tables.symbols()["svm_switch"], b"\x0f\x0b")
     debugger.close()
 
 
@@ -155,7 +151,7 @@ BOOTS = [
          pc={"cpus": 1, "icount": machine.ICOUNT, "network": False, "scratch_mib": 0}),
     Boot("panic", "uefi", first=["provoke_panic"], until="the machine has stopped",
          buttons={"break_hypervisor": break_hypervisor}, pc={"debugger": True},
-         checks=[panic_names_reason_registers_and_build, all_processors_stop], in_turns=True),
+         checks=[panic_names_reason_registers_and_build, all_processors_stop, *own_tables.CHECKS], in_turns=True),
     Boot("machine-check", "uefi", first=["provoke_machine_check"], until="Kernel panic - not syncing: Fatal",
          buttons={"machine_check": machine_check}, checks=[hypervisor_stands], in_turns=True),
     Boot("kernel-6.12", "uefi", ["all_processors_online", "devices_work", "log_is_readable", "guest_runs_by_the_kvm_api"], series="6.12",
