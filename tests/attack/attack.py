@@ -13,7 +13,8 @@ class Attack:
     """One way at the hypervisor.
 
     name         as in ./attack NAME
-    source       from whom: the service domain's "processor", "device" or "chipset"; a "monitor" or "backend"; a "guest"
+    source       from whom: the service domain's "processor", "device" or "chipset"; a "monitor" or "backend"; a "guest";
+                 a mistake of the "hypervisor"
     act          function of (victim): True if the attack had its effect, as seen from outside where possible
     destructive  needs a fresh machine and leaves none behind
     control      BARE: succeeds without Bulkhead; UNPROTECTED: succeeds on a guest that is not protected; NONE: there is

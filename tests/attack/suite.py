@@ -5,6 +5,7 @@ import time
 import by_chipset
 import by_device
 import by_guest
+import by_hypervisor
 import by_leaving
 import by_processor
 import by_relay
@@ -13,7 +14,7 @@ import victim as victims
 from attack import BARE, NONE, UNPROTECTED
 
 ATTACKS = (by_processor.ATTACKS + by_device.ATTACKS + by_chipset.ATTACKS + by_leaving.ATTACKS + by_guest.ATTACKS +
-           by_relay.ATTACKS + by_sweep.ATTACKS)
+           by_relay.ATTACKS + by_hypervisor.ATTACKS + by_sweep.ATTACKS)
 SUCCEEDED, STOPPED, NO_RESULT = "succeeded", "stopped", "no result"
 NOTHING_TO_BREAK = "nothing to break"
 

@@ -10,9 +10,11 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests/machine"))
+import gdb  # noqa: E402,F401
 import pc as machine  # noqa: E402
 import quick  # noqa: E402
 import guests  # noqa: E402
+import own_tables  # noqa: E402,F401
 import weaken as weakening  # noqa: E402
 
 PAGE = 4096
@@ -52,8 +54,9 @@ class Victim:
         for program in ("sweep", "vapic", "hostile"):
             extra[f"bin/{program}"] = os.path.join(quick.build_folder(), "tests/attack", program)
         initrd = quick.initrd(os.path.join(folder, "initrd"), extra={**more_files, **extra})
+        self.build = weakening.build(weaken) if weaken else quick.build_folder()
         boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
-                          more=f"panic=0 {more}", program=weakening.program(weaken) if weaken else None)
+                          more=f"panic=0 {more}", program=self.program("hypervisor/bulkhead.efi"))
         self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **pc)
         self.target_page = None
 
@@ -69,6 +72,10 @@ class Victim:
 
     def __exit__(self, *failure):
         self.pc.stop()
+
+    def program(self, path):
+        """A file of the build that runs here."""
+        return os.path.join(self.build, path)
 
     # --- what the attacker does ---------------------------------------------------------------------------------
 
@@ -108,6 +115,8 @@ class Victim:
 
     def is_well(self):
         """Whether the machine can be attacked once more: it runs, and both processors answer."""
+        if "<error> panic: " in self.pc.text():
+            return False
         try:
             answers = [self.ring0("cpuid", IDENTITY, processor=processor) for processor in (0, 1)]
         except (Fault, Gone):

@@ -73,6 +73,15 @@ CHECKS = {
     "relay-length": Check(
         "asks whether a backend can have written as much as it says", "hypervisor/platform/relay.c",
         "if (entry.size_bytes > writable)", "if (false)"),
+    "own-code": Check(
+        "keeps its own code from being written", "hypervisor/x86/host_tables.c",
+        "return is_direct ? 0 : PRESENT;", "return is_direct ? 0 : PRESENT | WRITABLE;"),
+    "own-data": Check(
+        "keeps its own data from being executed", "hypervisor/x86/host_tables.c",
+        "\treturn PRESENT | WRITABLE | NO_EXECUTE;", "\treturn PRESENT | WRITABLE;"),
+    "own-guards": Check(
+        "leaves pages out around its stacks", "hypervisor/x86/host_tables.c",
+        "if (is_guard(page, blocks, block_count))", "if (is_guard(page, blocks, block_count) && false)"),
 }
 
 
@@ -110,8 +119,8 @@ def copy(source, target):
             shutil.copy2(path, there)
 
 
-def program(name):
-    """bulkhead.efi without one check, built in a tree of its own."""
+def build(name):
+    """Builds a hypervisor without one check in a tree of its own; returns Meson's folder there."""
     check = CHECKS[name]
     tree = os.path.join(WORK, f"weakened-{name}")
     os.makedirs(tree, exist_ok=True)
@@ -126,7 +135,7 @@ def program(name):
         subprocess.run(["meson", "setup", folder, tree, "-Dtests=disabled"], check=True, stdout=subprocess.DEVNULL,
                        env=dict(os.environ, CC="gcc"))
     subprocess.run(["ninja", "-C", folder, "--quiet", "hypervisor/bulkhead.efi"], check=True)
-    return os.path.join(folder, "hypervisor/bulkhead.efi")
+    return folder
 
 
 def main():
