@@ -301,38 +301,61 @@ int agent_backup_obey_release(struct agent *agent, const char *order_text)
 		  : give_key(agent, &row, name, order_text);
 }
 
+/** What it takes to bring blocks of a backup: its key, the disk with its store, its manifest. */
+struct open_backup {
+	unsigned char key[32];
+	struct user_disk disk;
+	char *envelope;
+};
+
+static void close_backup(struct open_backup *backup)
+{
+	user_disk_close(&backup->disk);
+	sodium_memzero(backup->key, sizeof(backup->key));
+	free(backup->envelope);
+}
+
+/** Opens a backup; what is open must be closed. 0 or a negative errno with nothing left open. */
+static int open_backup(struct agent *agent, const struct agent_disk_row *row, uint64_t number,
+		       struct open_backup *backup)
+{
+	int result = release_key(agent, row, backup->key);
+
+	backup->envelope = NULL;
+	if (result == 0)
+		result = disk_transfer_manifest(agent, row->disk, number, &backup->envelope);
+	if (result == 0)
+		result = user_disk_open(agent, row->guest, backup->key, &backup->disk);
+	if (result != 0) {
+		sodium_memzero(backup->key, sizeof(backup->key));
+		free(backup->envelope);
+	}
+	return result;
+}
+
 /** Brings the backup's blocks to a plain file at `into`, or into the layer "restored". */
 static int bring(struct agent *agent, const struct agent_disk_row *row, uint64_t number,
 		 const char *folder, const char *into, char version[65])
 {
-	unsigned char key[32];
+	struct open_backup backup;
 	struct user_disk_target target = {
-	    .file = -1, .folder = folder, .layer = "restored", .label = "user", .key = key};
-	struct user_disk disk;
-	char *envelope = NULL;
-	int result = release_key(agent, row, key);
+	    .file = -1, .folder = folder, .layer = "restored", .label = "user", .key = backup.key};
+	int result = open_backup(agent, row, number, &backup);
 
-	if (result == 0)
-		result = disk_transfer_manifest(agent, row->disk, number, &envelope);
-	if (result == 0)
-		result = user_disk_open(agent, row->guest, key, &disk);
 	if (result != 0)
-		goto out;
+		return result;
 	if (into) {
 		target.file = open(into, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 		if (target.file < 0)
 			result = agent_fail(agent, -errno, "%s: %s", into, strerror(errno));
 	}
 	if (result == 0)
-		result = user_disk_fetch(agent, &disk, row->disk, envelope, &target, version);
+		result = user_disk_fetch(agent, &backup.disk, row->disk, backup.envelope, &target, version);
 	if (target.file >= 0)
 		close(target.file);
 	if (into && result != 0)
 		unlink(into);
-	user_disk_close(&disk);
-out:
-	sodium_memzero(key, sizeof(key));
-	free(envelope);
+	close_backup(&backup);
 	return result;
 }
 
@@ -340,21 +363,13 @@ out:
 static int bring_file(struct agent *agent, const struct agent_disk_row *row, uint64_t number,
 		      const char *path, int file)
 {
-	unsigned char key[32];
-	struct user_disk disk;
-	char *envelope = NULL;
-	int result = release_key(agent, row, key);
+	struct open_backup backup;
+	int result = open_backup(agent, row, number, &backup);
 
-	if (result == 0)
-		result = disk_transfer_manifest(agent, row->disk, number, &envelope);
-	if (result == 0)
-		result = user_disk_open(agent, row->guest, key, &disk);
-	if (result == 0) {
-		result = file_restore(agent, &disk, row->disk, envelope, path, file);
-		user_disk_close(&disk);
-	}
-	sodium_memzero(key, sizeof(key));
-	free(envelope);
+	if (result != 0)
+		return result;
+	result = file_restore(agent, &backup.disk, row->disk, backup.envelope, path, file);
+	close_backup(&backup);
 	return result;
 }
 
