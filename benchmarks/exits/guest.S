@@ -19,6 +19,7 @@
 entry_32:
 	cli
 	cld
+	movl $stack_end, %esp
 	call map_memory
 	movl %cr4, %eax
 	orl $0x620, %eax /* PAE, OSFXSR, OSXMMEXCPT */

@@ -6,7 +6,7 @@
  *
  * For each operation it prints "EXIT ready" on the first serial port, waits for a character, so that others can read
  * counters of theirs before and after, and prints "EXIT name median minimum maximum". The cost of reading the counter is
- * taken off.
+ * taken off. In a guest of Xen it prints to the debug port, which Xen itself answers, and waits for nobody.
  */
 #include "device.h"
 
@@ -18,6 +18,8 @@
 #define WARM_UP	   32
 #define SERIAL	   0x3f8
 #define SCRATCH	   (SERIAL + 7) /* a register that does nothing: answered by whoever plays the serial port */
+#define DEBUG	   0xe9		/* Xen's: each byte is printed */
+#define XEN	   0x566e6558	/* the first letters of its name */
 #define PM_TIMER   0x608
 #define PCI_ECAM   0xe0000000ul
 #define APIC	   0xfee00000ul
@@ -47,6 +49,7 @@ volatile uint32_t interrupts;
 static struct gate gates[256] __attribute__((aligned(16)));
 static uint64_t samples[SAMPLES];
 static uint64_t overhead;
+static bool on_xen;
 
 static inline uint8_t in(uint16_t port)
 {
@@ -77,11 +80,12 @@ static inline uint64_t counter(void)
 	return low | (uint64_t)high << 32;
 }
 
-static inline void cpuid(uint32_t leaf)
+static inline uint32_t cpuid(uint32_t leaf)
 {
 	uint32_t b, c = 0, d;
 
 	__asm__ volatile("cpuid" : "+a"(leaf), "=b"(b), "+c"(c), "=d"(d));
+	return b;
 }
 
 static inline uint64_t read_msr(uint32_t msr)
@@ -135,9 +139,9 @@ static inline void halt(void)
 
 static void put(char character)
 {
-	while (!(in(SERIAL + 5) & 0x20))
+	while (!on_xen && !(in(SERIAL + 5) & 0x20))
 		;
-	out(SERIAL, (uint8_t)character);
+	out(on_xen ? DEBUG : SERIAL, (uint8_t)character);
 }
 
 static void put_text(const char *text)
@@ -162,6 +166,8 @@ static void await_character(void)
 {
 	uint64_t start = counter();
 
+	if (on_xen)
+		return;
 	put_text("EXIT ready\n");
 	do {
 		while (counter() - start < LOOK_EVERY)
@@ -260,7 +266,7 @@ static void measure_instructions(void)
 
 	MEASURE("nothing", );
 	overhead = samples[SAMPLES / 2];
-	MEASURE("cpuid", cpuid(0));
+	MEASURE("cpuid", (void)cpuid(0));
 	measure_hypercall();
 	MEASURE("msr_read", (void)read_msr(MSR_EFER));
 	MEASURE("msr_write", write_msr(MSR_EFER, efer));
@@ -325,6 +331,7 @@ int main(void)
 	set_gates();
 	out(0x21, 0xff); /* whoever started us may have left the old interrupt controllers on */
 	out(0xa1, 0xff);
+	on_xen = cpuid(0x40000000) == XEN;
 	put_text("EXIT begin\n");
 	measure_instructions();
 	measure_devices();
