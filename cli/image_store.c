@@ -165,7 +165,7 @@ static int publish(const struct cli_context *context, struct image_store *opened
 	struct publish_options options = {
 		.label = cli_argument(context, 1),
 		.created = (uint64_t)time(NULL),
-		.level = cli_switch(context, "fast") ? PUBLISH_LEVEL_FAST : PUBLISH_LEVEL_DEFAULT,
+		.level = cli_switch(context, "fast") ? PUBLISH_LEVEL_FAST : 0,
 		.signer = {.sign = sign, .context = key},
 		.progress = {.report = show_publish, .context = &progress},
 	};

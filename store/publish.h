@@ -7,8 +7,10 @@
 #include "store/expand.h"
 #include "store/store.h"
 
-#define PUBLISH_LEVEL_DEFAULT 3
-#define PUBLISH_LEVEL_FAST    1
+/* Levels of zstd: without a base or from a change map, with a base, and for who asks for speed. */
+#define PUBLISH_LEVEL_FIRST  3
+#define PUBLISH_LEVEL_UPDATE 4
+#define PUBLISH_LEVEL_FAST   1
 
 /** Where the disk is read from. Several threads call these at the same time. */
 struct publish_source {
@@ -39,7 +41,7 @@ struct publish_options {
 	const void *description; /* of the machine; kept and signed as it is */
 	size_t description_bytes;
 	uint64_t created; /* seconds since 1970 */
-	int level;	  /* of zstd; 0 means PUBLISH_LEVEL_DEFAULT */
+	int level;	  /* of zstd; 0: what suits the version */
 	unsigned int threads;
 	const uint8_t *base; /* id of the version before it, or NULL */
 	/*
