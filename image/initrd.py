@@ -11,7 +11,7 @@ S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR = 0o040000, 0o100000, 0o120000, 0o020000
 
 # Applets that the quick system and its cases may call by name; each is one link to the same static program.
 APPLETS = """sh ash awk basename cat chmod chroot cmp cp cut date dd devmem dmesg echo env expr false find free grep halt head
-hexdump hostname httpd id ifconfig insmod ip kill ln ls lsmod md5sum mkdir mkfifo mknod modprobe mount mv nc nsenter od ping poweroff
+hexdump hostname httpd id ifconfig insmod ip kill ln losetup ls lsmod md5sum mkdir mkfifo mknod modprobe mount mv nc nsenter od ping poweroff
 printf ps pwd readlink reboot rm rmdir rmmod sed seq setsid sha256sum sleep sort stat stty switch_root sync tail taskset tee test
 time timeout touch tr true udhcpc umount uname uniq unshare uptime usleep vi wc wget xargs xxd yes""".split()
 

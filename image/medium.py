@@ -14,12 +14,17 @@ import subprocess
 import tarfile
 
 import disk
+import iso
 
 MIB = 1 << 20
 BLOCK = 4096
 SYSTEM_TYPE = disk.uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 CALLING = hashlib.sha256(b"Calling EFI Application from Boot Option").digest()
 RETURNING = hashlib.sha256(b"Returning from EFI Application from Boot Option").digest()
+README = """Bulkhead's installer. Start a PC (UEFI) from this medium and it says what follows.
+For a USB stick copy the whole image onto it, byte by byte (cp, dd, or a
+writing program's "DD" mode); single files taken out of it start nothing.
+"""
 SEPARATOR = hashlib.sha256(bytes(4)).digest()
 
 
@@ -120,7 +125,8 @@ def write_update(path, manifest, boot, system, key):
 
 
 def write_medium(path, start, manifest, boot, system, answers, scratch):
-    """Writes the installer's medium: an ESP with a removable-media path, and the system it runs and installs."""
+    """Writes the installer's medium: an ESP with a removable-media path, and the system it runs and installs. It starts
+    a PC from a USB stick and from a CD-ROM drive, real or played by a management controller or a hypervisor."""
     answers_file = os.path.join(scratch, "answers")
     with open(answers_file, "w", encoding="utf-8") as file:
         file.write("# bulkhead-install(8) lists what may stand here\n" + "".join(f"{line}\n" for line in answers))
@@ -137,5 +143,6 @@ def write_medium(path, start, manifest, boot, system, answers, scratch):
     with open(system, "rb") as source, open(f"{path}.new", "r+b") as file:
         file.seek((first + esp) * disk.SECTOR)
         shutil.copyfileobj(source, file, MIB)
+    iso.make_hybrid(f"{path}.new", "BULKHEAD", first, README)
     os.replace(f"{path}.new", path)
     return path

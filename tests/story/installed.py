@@ -69,6 +69,21 @@ def medium_installs_a_pc_that_enrols_by_itself(directory, keep):
     assert holds(pc.folder + "/disk.img", "bulkhead-tpm"), "the search itself does not find what is there"
 
 
+def medium_starts_from_a_cd_rom_drive_too(directory, keep):
+    """The same bytes; what a disc cannot do, keep the recovery key, is said before anything is changed."""
+    answers = [*SMALL, "unattended=yes", "after=poweroff"]
+    pc = InstalledPc(directory, "disc")
+    keep(pc)
+    medium = make_image(directory, 1, answers=[*answers, "recovery-to-medium=yes"])
+    pc.power_on(disc=medium, reboots=False).wait("this medium cannot be written; use a USB stick. Nothing was changed", SECONDS)
+    pc.power_off()
+    with open(pc.folder + "/disk.img", "rb") as disk:
+        assert not any(disk.read(1 << 20)), "something was changed"
+    pc.install(make_image(directory, 1, answers=answers), drive="disc")
+    pc.start()
+    assert re.search(r"running +slot a, release 1", pc.run("bulkhead-slot status")), "slot a should run"
+
+
 def pc_takes_an_update_and_no_damaged_one(directory, keep):
     pc = installed(directory, "installed")
     keep(pc)
@@ -144,6 +159,7 @@ def secure_boot_pc_is_installed_and_starts_what_was_signed(directory, keep):
 
 
 TESTS = [protected_guest_runs_as_described, medium_installs_a_pc_that_enrols_by_itself,
+         medium_starts_from_a_cd_rom_drive_too,
          pc_comes_back_from_a_system_that_panics, secure_boot_pc_is_installed_and_starts_what_was_signed,
          pc_takes_an_update_and_no_damaged_one, pc_comes_back_from_a_system_that_stops_half_way,
          system_without_bulkhead_is_confirmed_and_says_what_it_lacks]

@@ -46,18 +46,20 @@ class InstalledPc:
         self.forwards = {SERVER: f"busybox nc 127.0.0.1 {port}"} if port else {}
         self.recovery = self.pc = None
 
-    def power_on(self, *, stick=None, more_disks=(), reboots=True):
-        """`more_disks`: files that are plugged in as disks /dev/nvme1n1 and on, and not written."""
+    def power_on(self, *, stick=None, disc=None, more_disks=(), reboots=True):
+        """`stick`, `disc`: a medium to start from, as a USB stick or in a CD-ROM drive; `more_disks`: files that are plugged in
+        as disks /dev/nvme1n1 and on, and not written."""
         extra = self.devices + [word for i, disk in enumerate(more_disks) for word in (
             "-drive", f"if=none,id=more{i},format=raw,snapshot=on,file={disk}", "-device", f"nvme,drive=more{i},serial=more{i}")]
+        extra += ["-cdrom", disc] if disc else []
         self.pc = machine.Pc(self.name, machine.Owned(self.folder, self.disk_mib, stick), tpm=True, scratch_mib=0, reboots=reboots,
                              memory_mib=self.memory_mib, variables=self.variables, forwards=self.forwards, extra=extra)
         self.pc.start()
         return self.pc
 
-    def install(self, medium, say=lambda line: None):
-        """Starts from the medium, which asks nothing, and ends when the PC goes off."""
-        pc = self.power_on(stick=medium, reboots=False)
+    def install(self, medium, say=lambda line: None, drive="stick"):
+        """Starts from the medium, which asks nothing, as a stick or as a disc, and ends when the PC goes off."""
+        pc = self.power_on(**{drive: medium}, reboots=False)
         pc.wait(r"installer$", SECONDS)
         found = pc.wait(r"^Installed on (\S+)\.|Installing failed", SECONDS, also=lambda line: say(line) if line.strip() else None)
         if not found.group(1):
