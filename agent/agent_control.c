@@ -438,6 +438,9 @@ void agent_control_serve(struct agent *agent, int connection)
 	} else if (size >= 0) {
 		wrong(&request, result, "this is no request");
 	}
+	/* Before the answer: whoever has it may want to unmount at once what the file lies on. */
+	if (request.file >= 0)
+		close(request.file);
 	if (size >= 0 && result == 0)
 		send_line(connection, json_pack("{s:o}", "result",
 						request.result ? request.result : json_object()));
@@ -452,7 +455,5 @@ void agent_control_serve(struct agent *agent, int connection)
 		explicit_bzero(line, AGENT_REQUEST_MAX_BYTES); /* may hold a token or a phrase */
 	free(line);
 	json_decref(body);
-	if (request.file >= 0)
-		close(request.file);
 	close(connection);
 }
