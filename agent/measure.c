@@ -58,7 +58,9 @@ static int run_monitor(const char *monitor, const char *config_file,
 	int status, output = start_monitor(monitor, config_file, &process);
 
 	if (output < 0)
-		return complain(error, output, monitor, strerror(-output));
+		return complain(error, output, monitor,
+				output == -ENOENT ? "is not there; install Bulkhead, or name its monitor"
+						  : strerror(-output));
 	while (count < sizeof(text) && (got = read(output, text + count, sizeof(text) - count)) > 0)
 		count += (size_t)got;
 	close(output);

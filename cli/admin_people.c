@@ -66,8 +66,9 @@ static int import(const struct cli_context *context, const char *path, const cha
 		return status;
 	status = remote_send(remote, "POST", path, text, "text/csv", &reply);
 	if (!status) {
-		printf("%lld users imported\n",
-		       json_integer_value(json_object_get(reply, "imported")));
+		json_int_t count = json_integer_value(json_object_get(reply, "imported"));
+
+		printf("%lld user%s imported\n", count, count == 1 ? "" : "s");
 		json_decref(reply);
 	}
 	remote_close(remote);

@@ -15,7 +15,8 @@ static const char help[] =
     "Usage: bulkhead-server --data DIR [OPTION...]\n"
     "\n"
     "Runs the Bulkhead management server. The first start makes what is missing: certificate\n"
-    "authority, database, a first administrator whose one-time password is printed once.\n"
+    "authority, database, a first administrator. His one-time password is printed, a new one\n"
+    "at every start, until he has chosen his own.\n"
     "\n"
     "  --data DIR             where everything is kept (required)\n"
     "  --listen ADDR:PORT     HTTPS for administrators and devices [0.0.0.0:8443]\n"
@@ -131,7 +132,7 @@ static void announce(const struct server *server)
 		printf("bulkhead-server: packs in plain on port %d\n", server->packs_port);
 	if (server->first_password[0])
 		printf("bulkhead-server: first administrator \"admin\", one-time password %s "
-		       "(shown only now)\n"
+		       "(another at every start until it was used)\n"
 		       "bulkhead-server: next: bulkhead server login https://%s:%d --ca %s\n",
 		       server->first_password, server->options.names[0], server->port, text);
 	fflush(stdout);

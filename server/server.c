@@ -153,35 +153,37 @@ static int leap(struct server *server)
 	return status;
 }
 
-/* Makes the first owner with a password that is good for one thing: choosing another. */
+/* Makes the first owner with a password that is good for one thing: choosing another. Until somebody did,
+ * every start makes the password anew: it may never have been read, if that start ended in an error. */
 static int make_first_account(struct server *server)
 {
 	struct storage *storage = server_storage(server);
 	char hash[128];
 	json_t *row = NULL;
-	int status = storage_row(storage, QUERY_ACCOUNT_OWNERS, STORAGE_NONE, &row);
-	bool needed = !status && !json_integer_value(json_object_get(row, "owners"));
+	int status = storage_row(storage, QUERY_ACCOUNT_SETTLED, STORAGE_NONE, &row);
+	bool settled = !status && json_integer_value(json_object_get(row, "settled"));
 
 	json_decref(row);
-	if (!status && needed) {
-		request_random(server->first_password, 12);
-		status = password_hash_text(server->first_password, hash);
-		if (!status)
-			status = storage_begin(storage);
-		if (!status) {
-			status =
-			    storage_run(storage, QUERY_ACCOUNT_ADD,
-					STORAGE(SV_TEXT("admin"), SV_TEXT("owner"), SV_TEXT(hash),
-						SV_INT(1), SV_INT(server_now(server))));
-			if (!status)
-				status = journal_append_own(storage, server_now(server),
-							    "server_made", "admin", "first owner");
-			if (!status)
-				status = storage_commit(storage);
-			if (status)
-				storage_rollback(storage);
-		}
-	}
+	if (status || settled)
+		goto out;
+	request_random(server->first_password, 12);
+	status = password_hash_text(server->first_password, hash);
+	if (!status)
+		status = storage_begin(storage);
+	if (status)
+		goto out;
+	status = storage_run(storage, QUERY_ACCOUNT_FIRST,
+			     STORAGE(SV_TEXT(hash), SV_INT(server_now(server))));
+	if (!status)
+		status = storage_run(storage, QUERY_SESSION_REMOVE_ALL, STORAGE(SV_TEXT("admin")));
+	if (!status)
+		status = journal_append_own(storage, server_now(server), "server_made", "admin",
+					    "first owner, one-time password");
+	if (!status)
+		status = storage_commit(storage);
+	if (status)
+		storage_rollback(storage);
+out:
 	server_storage_return(server, storage);
 	return status;
 }

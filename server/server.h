@@ -72,7 +72,7 @@ struct server {
 	struct handshakes *handshakes;
 	struct MHD_Daemon *daemon, *packs_daemon;
 	int port, packs_port;
-	char first_password[SERVER_PASSWORD_MAX]; /* not empty only right after the first start */
+	char first_password[SERVER_PASSWORD_MAX]; /* empty once somebody has chosen another */
 };
 
 /**

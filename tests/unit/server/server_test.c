@@ -532,6 +532,39 @@ static void roles_of_accounts_are_kept_apart(void **state)
 	client_close(&device);
 }
 
+static void the_first_password_is_made_anew_until_somebody_chose_another(void **state)
+{
+	struct server_options options;
+	struct server *server;
+	char directory[300], before[SERVER_PASSWORD_MAX], problem[600], body[200];
+	struct client client;
+
+	(void)state;
+	options = fixture.options;
+	snprintf(directory, sizeof(directory), "%s/other", fixture.directory);
+	options.data = directory;
+	/* The start that makes the account fails afterwards, and nobody reads its password. */
+	options.listen = "nowhere";
+	assert_int_not_equal(server_open(&options, &server, problem, sizeof(problem)), 0);
+	options.listen = "127.0.0.1:0";
+	assert_int_equal(server_open(&options, &server, problem, sizeof(problem)), 0);
+	assert_string_not_equal(server->first_password, "");
+	strcpy(before, server->first_password);
+	server_close(server);
+	assert_int_equal(server_open(&options, &server, problem, sizeof(problem)), 0);
+	client_open(&client, server->port, authority_ca(server->authority));
+	snprintf(body, sizeof(body), "{\"name\":\"admin\",\"password\":\"%s\"}", before);
+	assert_int_equal(client_call(&client, "POST", "/api/v1/sessions", body, NULL), 401);
+	snprintf(body, sizeof(body), "{\"name\":\"admin\",\"password\":\"%s\"}",
+		 server->first_password);
+	assert_int_equal(client_call(&client, "POST", "/api/v1/sessions", body, NULL), 201);
+	client_close(&client);
+	server_close(server);
+	/* The fixture's administrator has chosen one. */
+	fixture_restart(&fixture);
+	assert_string_equal(fixture.server->first_password, "");
+}
+
 static void what_does_not_fit_is_refused_with_a_reason(void **state)
 {
 	static const struct {
@@ -644,6 +677,7 @@ int main(void)
 	    cmocka_unit_test(letting_go_of_a_revert_leaves_what_administrators_assigned),
 	    cmocka_unit_test(giving_back_ends_what_was_taken_and_nothing_else),
 	    cmocka_unit_test(roles_of_accounts_are_kept_apart),
+	    cmocka_unit_test(the_first_password_is_made_anew_until_somebody_chose_another),
 	    cmocka_unit_test(what_does_not_fit_is_refused_with_a_reason),
 	    cmocka_unit_test(long_lists_come_in_pages),
 	    cmocka_unit_test(the_server_speaks_of_its_health),
