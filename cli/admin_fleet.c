@@ -28,10 +28,51 @@ static const struct output_column backup_columns[] = {
     {"branch", "BRANCH", OUTPUT_TEXT},	 {"label", "KIND", OUTPUT_TEXT},
     {"device", "DEVICE", OUTPUT_TEXT},	 {"epoch", "EPOCH", OUTPUT_NUMBER}};
 
+static const struct output_column device_fields[] = {
+    {"name", "name", OUTPUT_TEXT},
+    {"id", "id", OUTPUT_TEXT},
+    {"user", "user", OUTPUT_TEXT},
+    {"ring", "ring", OUTPUT_TEXT},
+    {"status", "status", OUTPUT_TEXT},
+    {"enrolled", "enrolled", OUTPUT_TIME},
+    {"last_seen", "last seen", OUTPUT_TIME},
+    {"certificate_expires", "certificate until", OUTPUT_TIME},
+    {"report.agent", "agent", OUTPUT_TEXT},
+    {"report.policy", "policy document", OUTPUT_NUMBER},
+    {"report.enforcement", "enforcement", OUTPUT_TEXT},
+    {"report.lease.starts", "starts left", OUTPUT_NUMBER},
+    {"report.used_bytes", "space used", OUTPUT_BYTES},
+    {"report.quota_bytes", "quota", OUTPUT_BYTES},
+    {"report.detail", "trouble", OUTPUT_TEXT}};
+static const struct output_column guest_columns[] = {{"image", "GUEST", OUTPUT_TEXT},
+						     {"release", "RELEASE", OUTPUT_NUMBER},
+						     {"state", "STATE", OUTPUT_TEXT},
+						     {"detail", "DETAIL", OUTPUT_TEXT}};
+
 static int list_run(const struct cli_context *context)
 {
 	return admin_list(context, "/api/v1/devices", OUTPUT_COLUMNS(device_columns),
 			  "No devices yet; bulkhead device token makes a token to enrol one.");
+}
+
+static uint64_t reported(const json_t *device, const char *field)
+{
+	return (uint64_t)json_integer_value(
+	    json_object_get(json_object_get(device, "report"), field));
+}
+
+static void print_device(json_t *device)
+{
+	uint64_t quota = reported(device, "quota_bytes"), used = reported(device, "used_bytes");
+
+	if (!quota)
+		json_object_del(json_object_get(device, "report"), "quota_bytes");
+	output_record(device, OUTPUT_COLUMNS(device_fields));
+	if (quota && used > quota)
+		puts("More is used than the quota: guests keep what they have, and nothing more is fetched.");
+	putchar('\n');
+	output_table(json_object_get(json_object_get(device, "report"), "guests"),
+		     OUTPUT_COLUMNS(guest_columns), "It has no guests, or has not reported any yet.");
 }
 
 static int show_run(const struct cli_context *context)
@@ -45,7 +86,10 @@ static int show_run(const struct cli_context *context)
 		return status;
 	status = admin_device(remote, cli_argument(context, 0), id, &device);
 	if (!status) {
-		output_json(device);
+		if (cli_switch(context, "json"))
+			output_json(device);
+		else
+			print_device(device);
 		json_decref(device);
 	}
 	remote_close(remote);
@@ -305,7 +349,7 @@ static const struct cli_option revert_options[] = {
 
 const struct cli_command admin_fleet_commands[] = {
     {"device list", "", "list devices", NULL, NULL, json_options, 0, 0, list_run},
-    {"device show", "DEVICE", "show all that is known of a device, as JSON", NULL, NULL, NULL, 1, 1,
+    {"device show", "DEVICE", "show what is known of a device", NULL, NULL, json_options, 1, 1,
      show_run},
     {"device set", "DEVICE", "change a device's name, user or ring", NULL,
      "bulkhead device set pc-17 --user alice --ring test", set_options, 1, 1, set_run},

@@ -95,6 +95,8 @@ static char *cell_text(const json_t *row, const struct output_column *column)
 
 		if (column->kind == OUTPUT_BYTES && number >= 0)
 			output_bytes((uint64_t)number, text);
+		else if (column->kind == OUTPUT_TIME && number == 0)
+			return strdup("never");
 		else if (column->kind == OUTPUT_TIME && localtime_r(&when, &broken_down))
 			strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &broken_down);
 		else
@@ -145,6 +147,28 @@ out:
 		free(cells[i]);
 	free(cells);
 	free(widths);
+}
+
+void output_record(const json_t *record, const struct output_column *columns, size_t column_count)
+{
+	int width = 0;
+
+	for (size_t c = 0; c < column_count; c++)
+		if (field_of(record, columns[c].field) && display_width(columns[c].heading) > width)
+			width = display_width(columns[c].heading);
+	for (size_t c = 0; c < column_count; c++) {
+		char *text;
+
+		if (!field_of(record, columns[c].field))
+			continue;
+		text = cell_text(record, &columns[c]);
+		if (!text)
+			abort();
+		printf("%s%*s  ", columns[c].heading, width - display_width(columns[c].heading), "");
+		print_cell(text);
+		putchar('\n');
+		free(text);
+	}
 }
 
 void output_json(const json_t *value)

@@ -17,12 +17,17 @@ struct output_column {
 
 /**
  * Prints @rows (a JSON array of objects; borrowed) as a table on stdout, columns aligned by display width.
- * Missing or null fields show as "-". An empty array prints @empty, a sentence, instead.
+ * Missing or null fields show as "-", a time of 0 as "never". An empty array prints @empty, a sentence, instead.
  */
 void output_table(const json_t *rows, const struct output_column *columns, size_t column_count, const char *empty);
 
 /** A table's columns and how many they are, for the calls above and below. */
 #define OUTPUT_COLUMNS(columns) (columns), sizeof(columns) / sizeof((columns)[0])
+
+/**
+ * Prints one object as lines of heading and value, values aligned; of @columns those that @record (borrowed) has.
+ */
+void output_record(const json_t *record, const struct output_column *columns, size_t column_count);
 
 /** What every listing command ends with: @rows (given up here) as JSON for scripts, or as a table for people. */
 void output_rows(json_t *rows, bool as_json, const struct output_column *columns, size_t column_count,

@@ -184,6 +184,39 @@ static void every_command_is_in_man_page_and_completions(void **state)
 	free(completions);
 }
 
+/* What output_record() prints to stdout, where the test's results go too. */
+static void print_record(const json_t *record, char text[512])
+{
+	static const struct output_column columns[] = {
+		{"name", "name", OUTPUT_TEXT},	    {"seen", "last seen", OUTPUT_TIME},
+		{"report.used", "used", OUTPUT_BYTES}, {"report.trouble", "trouble", OUTPUT_TEXT},
+	};
+	int results = dup(STDOUT_FILENO);
+	FILE *file = tmpfile();
+
+	assert_non_null(file);
+	fflush(stdout);
+	dup2(fileno(file), STDOUT_FILENO);
+	output_record(record, OUTPUT_COLUMNS(columns));
+	fflush(stdout);
+	dup2(results, STDOUT_FILENO);
+	close(results);
+	rewind(file);
+	text[fread(text, 1, 511, file)] = 0;
+	fclose(file);
+}
+
+static void record_shows_what_is_there_and_nothing_that_moves_the_cursor(void **state)
+{
+	json_t *record = json_pack("{s:s, s:i, s:{s:i}}", "name", "a\033[2Jb", "seen", 0, "report", "used", 1500);
+	char text[512];
+
+	(void)state;
+	print_record(record, text);
+	assert_string_equal(text, "name       a?[2Jb\nlast seen  never\nused       1.5 kB\n");
+	json_decref(record);
+}
+
 static void sizes_and_durations_read_well(void **state)
 {
 	char text[24];
@@ -208,6 +241,7 @@ int main(void)
 		cmocka_unit_test(wrong_command_lines_do_nothing),
 		cmocka_unit_test(help_never_runs_the_command),
 		cmocka_unit_test(every_command_is_in_man_page_and_completions),
+		cmocka_unit_test(record_shows_what_is_there_and_nothing_that_moves_the_cursor),
 		cmocka_unit_test(sizes_and_durations_read_well),
 	};
 
