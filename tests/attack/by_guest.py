@@ -29,15 +29,21 @@ def hostile(name):
     return lambda victim: _has_succeeded(name, _hostile(victim, name))
 
 
-def vcpu_twice(victim):
-    """Where one vCPU runs twice, either processor may go on with the other's registers: the end of a kernel, which may not
-    even find words for it."""
-    victim.fire("hostile vcpu-twice")
-    try:
-        found = victim.pc.wait(rf"#BH# reply {victim.number} \d+ ([^|]*)|(panic)", SECONDS)
-    except machine.MachineError:
-        return not victim.is_well()
-    return bool(found.group(2)) or _has_succeeded("vcpu-twice", found.group(1))
+def fatal(name):
+    """An attack that, where it works, ends the kernel or keeps a processor for good: whatever Linux still says of it, the
+    answer is that not all processors answer any more."""
+    def act(victim):
+        victim.fire(f"hostile {name}")
+        try:
+            found = victim.pc.wait(rf"#BH# reply {victim.number} \d+ ([^|]*)|panic|soft lockup", SECONDS)
+            if found.group(1):
+                return _has_succeeded(name, found.group(1))
+        except machine.MachineError:
+            pass
+        if victim.is_well():
+            raise Gone(f"hostile {name}: no answer, but nothing is broken")
+        return True
+    return act
 
 
 def storm(victim):
@@ -101,11 +107,14 @@ ATTACKS = [
     Attack("guest-handle-reuse", "processor", hostile("handle-reuse"), control="handles"),
     Attack("guest-page-twice", "processor", hostile("double-donation"), control="page-owner"),
     Attack("guest-load-race", "processor", hostile("load-race"), control="hidden-page"),
-    Attack("guest-vcpu-twice", "monitor", vcpu_twice, control="running-vcpu"),
+    Attack("guest-vcpu-twice", "monitor", fatal("vcpu-twice"), control="running-vcpu"),
     Attack("guest-run-page", "monitor", hostile("run-page-race"), control="run-page"),
     Attack("guest-stale-state", "guest", hostile("stale-registers"), control="extended-state"),
+    Attack("guest-stale-vectors", "guest", hostile("stale-vectors"), control="extended-state"),
     Attack("guest-storm", "guest", storm, control="own-nmi"),
     Attack("guest-table-in-device", "guest", hostile("table-in-device"), control="final-access"),
     Attack("guest-stay", "guest", hostile("stay"), control="interrupts-end-runs"),
+    Attack("guest-split-locks", "guest", hostile("split-locks"), control="interrupts-end-runs"),
+    Attack("guest-flood", "guest", hostile("flood"), control="relay-budget"),
     Attack("guest-extra-device", "monitor", hostile("extra-device"), control="measured-device"),
 ]

@@ -73,6 +73,10 @@ CHECKS = {
     "relay-length": Check(
         "asks whether a backend can have written as much as it says", "hypervisor/platform/relay.c",
         "if (entry.size_bytes > writable)", "if (false)"),
+    "relay-budget": Check(
+        "counts what the relay does in one run", "hypervisor/platform/relay.c",
+        "*budget_bytes -= *budget_bytes < size_bytes ? *budget_bytes : size_bytes;",
+        "(void)budget_bytes;\n\t(void)size_bytes;"),
     "own-code": Check(
         "keeps its own code from being written", "hypervisor/x86/host_tables.c",
         "return is_direct ? 0 : PRESENT;", "return is_direct ? 0 : PRESENT | WRITABLE;"),

@@ -13,16 +13,20 @@
 
 #define SECRET_COMPLEMENT (~((uint64_t)SECRET_HIGH << 32 | SECRET_LOW))
 
-uint32_t hear(struct guest *guest)
+/* The rest of four bytes of which a guest has said some. */
+static uint32_t hear_on(struct guest *guest, unsigned int said, uint32_t value)
 {
-	uint32_t value = 0;
-
-	for (unsigned int i = 0; i < 4; i++) {
+	for (unsigned int i = said; i < 4; i++) {
 		expect("exit", run(guest), BULKHEAD_RUN_PORT);
 		expect("is read", RUN_FIELD(guest, is_read), 0);
 		value |= (uint32_t)(RUN_FIELD(guest, value) & 0xff) << (8 * i);
 	}
 	return value;
+}
+
+uint32_t hear(struct guest *guest)
+{
+	return hear_on(guest, 0, 0);
 }
 
 /* What an unprotected guest leaves in memory would be found by the next attack. */
@@ -139,16 +143,37 @@ static bool attack_flipped_byte(bool is_protected)
 	return memcmp(honest, flipped, DIGEST_BYTES) == 0;
 }
 
-/* A run whose caller has a mark in SSE registers, so that the guest might find it there. */
+/* A run whose caller has a mark in vector registers, so that the guest might find it there. Returns how many bytes of its
+ * first word the guest has said: one, unless an interrupt came before. */
 static unsigned int run_with_mark(const struct guest *guest)
 {
 	struct ring0 request = { .operation = RING0_CALL, .address = BULKHEAD_CALL_VCPU_RUN,
 				 .value = { guest->handle } };
 
-	__asm__ volatile("movd %0, %%xmm0\n\tmovd %0, %%xmm7" : : "r"(MARK) : "xmm0", "xmm7");
-	if (!act(&request))
-		return BULKHEAD_INVALID;
-	return (unsigned int)request.value[0];
+	__asm__ volatile("movd %0, %%xmm0\n\tmovd %0, %%xmm7\n\t"
+			 "vinsertf128 $1, %%xmm0, %%ymm0, %%ymm0\n\tvinsertf128 $1, %%xmm7, %%ymm7, %%ymm7"
+			 : : "r"(MARK) : "xmm0", "xmm7");
+	expect("an act", (unsigned int)act(&request), 1);
+	expect("RUN", request.value[0], BULKHEAD_OK);
+	return RUN_FIELD(guest, exit) == BULKHEAD_RUN_PORT;
+}
+
+/* Whether one of the words that a guest says next is not zero. */
+static bool says_anything(struct guest *guest, unsigned int looks)
+{
+	unsigned int said = run_with_mark(guest);
+	bool is_found = false;
+
+	for (unsigned int i = 0; i < looks; i++) {
+		uint32_t first = said ? (uint32_t)RUN_FIELD(guest, value) & 0xff : 0;
+		uint32_t value = hear_on(guest, said, first);
+
+		said = 0;
+		if (value)
+			printf("register %u holds %x\n", i, value);
+		is_found |= value != 0;
+	}
+	return is_found;
 }
 
 /* What one guest, or the service domain, left in registers that VMRUN does not exchange, another one finds. */
@@ -156,24 +181,25 @@ static bool attack_stale_registers(bool is_protected)
 {
 	struct guest first = MAKE(leaver, GUEST_SEALED, is_protected);
 	struct guest second = MAKE(looker, GUEST_SEALED, is_protected);
-	bool is_found = false;
+	bool is_found;
 
 	expect("exit", run(&first), BULKHEAD_RUN_HALT);
-	expect("RUN", run_with_mark(&second), BULKHEAD_OK);
-	/* What it says first has been said, unless an interrupt came before. */
-	for (unsigned int i = 0; i < LOOKS; i++) {
-		uint32_t value = 0, said = RUN_FIELD(&second, exit) == BULKHEAD_RUN_PORT && i == 0;
+	is_found = says_anything(&second, LOOKS);
+	end(&first);
+	end(&second);
+	return is_found;
+}
 
-		if (said)
-			value = (uint32_t)RUN_FIELD(&second, value) & 0xff;
-		for (uint32_t byte = said; byte < 4; byte++) {
-			expect("exit", run(&second), BULKHEAD_RUN_PORT);
-			value |= (uint32_t)(RUN_FIELD(&second, value) & 0xff) << (8 * byte);
-		}
-		if (value)
-			printf("register %u holds %x\n", i, value);
-		is_found |= value != 0;
-	}
+/* The same of the upper halves of YMM registers, which only a guest that has AVX on can look at. */
+static bool attack_stale_vectors(bool is_protected)
+{
+	struct guest first = MAKE(vector_leaver, GUEST_SEALED, is_protected);
+	struct guest second = MAKE(vector_looker, GUEST_SEALED, is_protected);
+	bool is_found;
+
+	expect("exit", run(&first), BULKHEAD_RUN_HALT);
+	(void)hear(&second);
+	is_found = says_anything(&second, VECTOR_LOOKS);
 	end(&first);
 	end(&second);
 	return is_found;
@@ -199,43 +225,15 @@ static bool attack_table_in_device(bool is_protected)
 	return strcmp(platform_run(&code), ".") == 0;
 }
 
-/* A guest that leaves all the time is still interrupted, and what interrupts the machine never reaches it. */
-static bool attack_stay(bool is_protected)
-{
-	struct guest guest = MAKE(stayer, GUEST_SEALED, is_protected);
-	unsigned int interruptions = 0, reason;
-	bool is_heard;
-
-	for (;;) {
-		expect("RUN", call(BULKHEAD_CALL_VCPU_RUN, guest.handle, 0, 0, 0), 0);
-		reason = (unsigned int)RUN_FIELD(&guest, exit);
-		if (reason == BULKHEAD_RUN_MEMORY)
-			give_zeros(&guest, RUN_FIELD(&guest, address));
-		else if (reason == BULKHEAD_RUN_INTERRUPT)
-			interruptions++;
-		else
-			break;
-	}
-	/* Whatever else it ends with than with its own word, an interrupt of the machine's has done. */
-	is_heard = reason != BULKHEAD_RUN_PORT || (RUN_FIELD(&guest, value) & 0xff) != '.';
-	printf("%u interruptions, then exit %u\n", interruptions, reason);
-	end(&guest);
-	return is_heard || interruptions == 0;
-}
-
-/* A guest with a platform, and a device at slot 5 if one is wanted: its measurement. */
+/* A guest with a platform, and a device if one is wanted: its measurement. */
 static void measure_device(bool is_protected, bool has_device, uint8_t *digest)
 {
 	static const struct bulkhead_device_description entropy = { .type = 4, .queue_count = 1, .queue_size_max = 8 };
 	struct guest guest = MAKE(keeper, GUEST_CREATED, is_protected);
-	uint64_t any = page(), pages;
 
-	expect("STATUS", call(BULKHEAD_CALL_STATUS, any, 0, 0, 0), 0);
-	pages = ring0(RING0_READ, any + offsetof(struct bulkhead_status, platform_pages), 4, 0);
-	expect("PLATFORM", call(BULKHEAD_CALL_PLATFORM_CREATE, guest.handle, contiguous(pages), 0, 0), 0);
-	copy_in(any, &entropy, sizeof(entropy));
+	give_platform(&guest);
 	if (has_device)
-		expect("DEVICE", call(BULKHEAD_CALL_PLATFORM_DEVICE, guest.handle, 5, any, 0), 0);
+		add_device(&guest, 5, &entropy);
 	digest_of(&guest, digest);
 	end(&guest);
 }
@@ -262,7 +260,10 @@ static const struct {
 	{ "stale-registers", attack_stale_registers },
 	{ "storm", attack_storm },
 	{ "table-in-device", attack_table_in_device },
+	{ "stale-vectors", attack_stale_vectors },
 	{ "stay", attack_stay },
+	{ "split-locks", attack_split_locks },
+	{ "flood", attack_flood },
 	{ "extra-device", attack_extra_device },
 	{ "run-page-race", attack_run_page_race },
 	{ "vcpu-twice", attack_vcpu_twice },

@@ -24,6 +24,14 @@
 #define LOOKS  18
 #define STORMS 300
 
+#define VECTORS_AT   0x3000 /* an XSAVE area */
+#define VECTOR_LOOKS 2
+#define SPLIT_AT     0x303e /* four bytes across a line's end */
+
+#define FLOOD_SLOT     5
+#define FLOOD_REQUESTS 128 /* as many as a queue holds */
+#define RING_AT	       0x4000 /* table, available ring, used ring, buffer: a page each */
+
 #define TABLE_AT      0x3000
 #define TASK_PRIORITY 0x20
 #define STAYS	      100000
@@ -43,6 +51,10 @@ GUEST(stormer);
 GUEST(stormed);
 GUEST(walker);
 GUEST(stayer);
+GUEST(vector_leaver);
+GUEST(vector_looker);
+GUEST(splitter);
+GUEST(flooder);
 
 /** make_guest() of one of them. */
 #define MAKE(name, stage, is_protected) make_guest(name, (size_t)(name##_end - (name)), stage, is_protected)
@@ -54,6 +66,11 @@ void digest_of(const struct guest *guest, uint8_t *digest);
 
 /** Takes the next four bytes that a guest says; ends the program if it does something else. */
 uint32_t hear(struct guest *guest);
+
+/* hostile_work.c: guests that keep the machine busy. True if they get more of it than they should. */
+bool attack_stay(bool is_protected);
+bool attack_split_locks(bool is_protected);
+bool attack_flood(bool is_protected);
 
 /* Attacks: true if they had their effect. hostile_races.c: by two processors at once. */
 bool attack_run_page_race(bool is_protected);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guests of program `hostile`: what is attacked, or attacks. Real mode, loaded at 1000h, but for the last two.
+ * The guests of program `hostile`: what is attacked, or attacks. Loaded at 1000h; real mode, or the 32-bit code of a guest
+ * with a platform where it says so.
  * What a guest has to say goes to the serial port, four bytes at a time, lowest first.
  */
 #include "hostile.h"
@@ -8,6 +9,7 @@
 #define SERIAL 0x3f8
 #define APIC   0xfee00000
 #define AP_AT  0x2000
+#define REGISTERS 0xc0000000 /* where it puts the device's, in the window for devices */
 #define AT(label, guest) (label - guest + 0x1000)
 
 	.section .rodata
@@ -132,6 +134,47 @@ leaver_end:
 	say_function looker
 looker_end:
 
+	/* Switches every part of the extended state on that there is here: x87, SSE, AVX. Then EDX:EAX name them. */
+	.macro	extended_on
+	movl	%cr4, %eax
+	orl	$0x40000, %eax
+	movl	%eax, %cr4
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	movl	$7, %eax
+	xsetbv
+	.endm
+
+/* Leaves a mark in the upper halves of YMM registers: real mode has no AVX instructions, but it restores their state. */
+	guest	vector_leaver
+	extended_on
+	movl	$7, VECTORS_AT + 512	/* what the area holds */
+	movl	$0x1f80, VECTORS_AT + 24
+	.irp	register, 0, 1, 2, 3, 4, 5, 6, 7
+	movl	$MARK, VECTORS_AT + 576 + 16 * \register
+	.endr
+	xrstor	VECTORS_AT
+1:	hlt
+	jmp	1b
+vector_leaver_end:
+
+/* Says VECTOR_LOOKS of those, after a word of its own: from then on it touches nothing that it would have to ask for. */
+	guest	vector_looker
+	extended_on
+	movl	$0, VECTORS_AT
+	call	say_vector_looker
+	movl	$7, %eax
+	xorl	%edx, %edx
+	xsave	VECTORS_AT
+	.irp	register, 0, 7
+	movl	VECTORS_AT + 576 + 16 * \register, %eax
+	call	say_vector_looker
+	.endr
+1:	hlt
+	jmp	1b
+	say_function vector_looker
+vector_looker_end:
+
 /* Says what it was loaded with at LOADED_AT. */
 	guest	teller
 	movl	LOADED_AT, %eax
@@ -208,22 +251,35 @@ stormed_end:
 	jmp	2b
 walker_end:
 
-/*
- * Leaves as often as it can, interrupts on; whoever interrupts it ends up in a handler of its own. Says '!' if anybody did,
- * '.' otherwise.
- */
-	guest	stayer
-	.code16
+	/* Whoever interrupts a guest that has these ends up in a handler of its own, which says '!' for it. */
+	.macro	handlers guest
 	xorw	%ax, %ax
 	movw	%ax, %ds
 	movw	%ax, %ss
 	movw	$0xb000, %sp
 	xorw	%di, %di
 	movw	$256, %cx
-1:	movw	$AT(4f, stayer), (%di)
+1:	movw	$AT(\guest\()_interrupted, \guest), (%di)
 	movw	%ax, 2(%di)
 	addw	$4, %di
 	loop	1b
+	.endm
+
+	.macro	handler_function guest
+\guest\()_interrupted:
+	movb	$'!', %al
+\guest\()_says:
+	movw	$SERIAL, %dx
+	cli
+	outb	%al, %dx
+	hlt
+	jmp	\guest\()_says
+	.endm
+
+/* Leaves as often as it can, interrupts on. Says '!' if anybody interrupted it, '.' otherwise. */
+	guest	stayer
+	.code16
+	handlers stayer
 	sti
 	movl	$STAYS, %esi
 2:	xorl	%eax, %eax
@@ -235,13 +291,83 @@ walker_end:
 	decl	%esi
 	jnz	2b
 	movb	$'.', %al
-3:	movw	$SERIAL, %dx
-	cli
-	outb	%al, %dx
-	hlt
-	jmp	3b
-4:	movb	$'!', %al
-	jmp	3b
+	jmp	stayer_says
+	handler_function stayer
 stayer_end:
+
+/* Locks memory across two cache lines, which stops every processor's memory for a moment, again and again. */
+	guest	splitter
+	.code16
+	handlers splitter
+2:	lock incl SPLIT_AT
+	jmp	2b
+	handler_function splitter
+splitter_end:
+
+/*
+ * With a platform and a device: fills its queue with as many requests as it holds, a page each to read, and rings once. It
+ * says '.' when it comes to it.
+ */
+	.macro	config offset, value
+	movl	$(0x80000000 | FLOOD_SLOT << 11 | \offset), %eax
+	movw	$0xcf8, %dx
+	outl	%eax, %dx
+	movl	$\value, %eax
+	movw	$0xcfc, %dx
+	outl	%eax, %dx
+	.endm
+	guest	flooder
+	.code16
+	lgdtl	AT(4f, flooder)
+	movl	%cr0, %eax
+	orb	$1, %al
+	movl	%eax, %cr0
+	ljmpl	$8, $AT(1f, flooder)
+	.code32
+1:	movl	$16, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %ss
+	config	0x10, REGISTERS
+	config	0x14, 0
+	config	0x18, REGISTERS + 0x10000
+	config	0x1c, 0
+	config	4, 6				/* memory, bus master */
+	movb	$0, REGISTERS + 0x14		/* device status, virtio 1.2, 4.1.4.3 */
+	movb	$3, REGISTERS + 0x14
+	movl	$1, REGISTERS + 0x8
+	movl	$1, REGISTERS + 0xc		/* VERSION_1 */
+	movb	$11, REGISTERS + 0x14
+	movl	$RING_AT, REGISTERS + 0x20
+	movl	$RING_AT + 0x1000, REGISTERS + 0x28
+	movl	$RING_AT + 0x2000, REGISTERS + 0x30
+	movw	$1, REGISTERS + 0x1c
+	xorl	%ecx, %ecx
+2:	movl	%ecx, %eax
+	shll	$4, %eax
+	movl	$RING_AT + 0x3000, RING_AT(%eax)
+	movl	$0, RING_AT + 4(%eax)
+	movl	$4096, RING_AT + 8(%eax)
+	movl	$0, RING_AT + 12(%eax)
+	movw	%cx, RING_AT + 0x1004(, %ecx, 2)
+	incl	%ecx
+	cmpl	$FLOOD_REQUESTS, %ecx
+	jb	2b
+	movl	$0, RING_AT + 0x2000
+	movl	$MARK, RING_AT + 0x3000
+	movb	$15, REGISTERS + 0x14
+	movw	$FLOOD_REQUESTS, RING_AT + 0x1002
+	movw	$0, REGISTERS + 0x3000
+	movw	$SERIAL, %dx
+	movb	$'.', %al
+	outb	%al, %dx
+3:	hlt
+	jmp	3b
+	.balign	8
+4:	.word	23
+	.long	AT(5f, flooder)
+	.balign	8
+5:	.quad	0, 0x00cf9b000000ffff, 0x00cf93000000ffff
+flooder_end:
 
 	.section .note.GNU-stack, "", @progbits

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include <bulkhead/hypercall.h>
+#include <bulkhead/platform.h>
 #include <bulkhead/vcpu.h>
 
 #include "../ring0/ring0.h"
@@ -61,6 +62,11 @@ struct bulkhead_vcpu_state real_mode(void);
 
 /** A guest with one vCPU and @code at CODE_AT, up to a stage. */
 struct guest make_guest(const uint8_t *code, size_t size_bytes, enum guest_stage stage, bool is_protected);
+
+/** Takes a guest from GUEST_CREATED on. Between the two it may be given a platform, and devices. */
+void finish_guest(struct guest *guest, const uint8_t *code, size_t size_bytes, enum guest_stage stage);
+void give_platform(struct guest *guest);
+void add_device(const struct guest *guest, uint64_t slot, const struct bulkhead_device_description *description);
 
 /** Loads a page with what is in it, or lends it. */
 void give(struct guest *guest, uint64_t content, uint64_t at);

@@ -127,12 +127,13 @@ struct bulkhead_vcpu_state real_mode(void)
 	return state;
 }
 
-static unsigned int vcpu_pages(void)
+/* A number of 32 bits in what STATUS says. */
+static uint64_t status_field(size_t offset)
 {
 	uint64_t status = page();
 
 	expect("STATUS", call(BULKHEAD_CALL_STATUS, status, 0, 0, 0), 0);
-	return (unsigned int)ring0(RING0_READ, status + offsetof(struct bulkhead_status, vcpu_pages), 4, 0);
+	return ring0(RING0_READ, status + offset, 4, 0);
 }
 
 void give(struct guest *guest, uint64_t content, uint64_t at)
@@ -150,7 +151,7 @@ static void add_vcpu(struct guest *guest)
 	uint64_t state_page = page();
 
 	guest->run_page = page();
-	guest->vcpu_pages = contiguous(vcpu_pages());
+	guest->vcpu_pages = contiguous(status_field(offsetof(struct bulkhead_status, vcpu_pages)));
 	guest->end = pool_next;
 	expect("VCPU_CREATE", call(BULKHEAD_CALL_VCPU_CREATE, guest->handle, 0, guest->vcpu_pages, guest->run_page), 0);
 	copy_in(state_page, &state, sizeof(state));
@@ -171,18 +172,39 @@ struct guest make_guest(const uint8_t *code, size_t size_bytes, enum guest_stage
 	for (int i = 0; i < 3; i++)
 		expect("PAY", call(BULKHEAD_CALL_GUEST_PAY, guest.handle, page(), 0, 0), 0);
 	guest.end = pool_next;
-	if (stage < GUEST_LOADED)
-		return guest;
-	expect("RANGE", call(BULKHEAD_CALL_GUEST_RANGE, guest.handle, 0, GUEST_PAGES, 0), 0);
-	guest.code_page = page();
-	copy_in(guest.code_page, code, size_bytes);
-	give(&guest, guest.code_page, CODE_AT);
-	if (stage < GUEST_HAS_VCPU)
-		return guest;
-	add_vcpu(&guest);
-	if (stage == GUEST_SEALED)
-		seal(&guest);
+	finish_guest(&guest, code, size_bytes, stage);
 	return guest;
+}
+
+void finish_guest(struct guest *guest, const uint8_t *code, size_t size_bytes, enum guest_stage stage)
+{
+	if (stage < GUEST_LOADED)
+		return;
+	expect("RANGE", call(BULKHEAD_CALL_GUEST_RANGE, guest->handle, 0, GUEST_PAGES, 0), 0);
+	guest->code_page = page();
+	copy_in(guest->code_page, code, size_bytes);
+	give(guest, guest->code_page, CODE_AT);
+	if (stage < GUEST_HAS_VCPU)
+		return;
+	add_vcpu(guest);
+	if (stage == GUEST_SEALED)
+		seal(guest);
+}
+
+void give_platform(struct guest *guest)
+{
+	uint64_t pages = status_field(offsetof(struct bulkhead_status, platform_pages));
+
+	expect("PLATFORM", call(BULKHEAD_CALL_PLATFORM_CREATE, guest->handle, contiguous(pages), 0, 0), 0);
+	guest->end = pool_next;
+}
+
+void add_device(const struct guest *guest, uint64_t slot, const struct bulkhead_device_description *description)
+{
+	uint64_t content = page();
+
+	copy_in(content, description, sizeof(*description));
+	expect("DEVICE", call(BULKHEAD_CALL_PLATFORM_DEVICE, guest->handle, slot, content, 0), 0);
 }
 
 uint64_t run_field(const struct guest *guest, size_t offset, uint32_t width)
