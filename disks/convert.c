@@ -149,7 +149,7 @@ int disk_image_open(const char *path, enum disk_format format, const char *disk_
 		error = disk_refuse(why, EINVAL, "is one disk, not an archive; leave --disk away");
 	} else if (format == DISK_FORMATS && image->container == DISK_RAW && !has_suffix(path, ".raw") &&
 		   !has_suffix(path, ".img") && !has_suffix(path, ".iso")) {
-		error = disk_refuse(why, EINVAL, "has no format that is known; if it is a raw disk, say --format raw");
+		error = disk_refuse(why, EINVAL, "has no format that is known; a raw disk is called .raw or .img");
 	}
 	if (!error)
 		error = disk_format_check(&image->disk, image->container == DISK_OVA ? DISK_VMDK : image->container,
