@@ -42,7 +42,7 @@ static const struct cli_option publish_options[] = {
 	OFFICER_PASSPHRASE,
 	{"base", "VERSION", "the version before it, for the record", 0, false},
 	{"work", "DIR", "folder for the raw disk of other formats; default: the store's", 0, false},
-	{"fast", NULL, "compress less: about a tenth more bytes, sooner done", 0, false},
+	{"fast", NULL, "compress less: some percent more bytes, sooner done", 0, false},
 	{"json", NULL, "print JSON", 'j', false},
 	{0},
 };

@@ -7,8 +7,9 @@
 #include "store/expand.h"
 #include "store/store.h"
 
-/* Levels of zstd: without a base or from a change map, with a base, and for who asks for speed. */
-#define PUBLISH_LEVEL_FIRST  3
+/* Levels of zstd: without a base, from a change map, on top of a base, and for who asks for speed. */
+#define PUBLISH_LEVEL_FIRST  2
+#define PUBLISH_LEVEL_BACKUP 3
 #define PUBLISH_LEVEL_UPDATE 4
 #define PUBLISH_LEVEL_FAST   1
 
