@@ -22,6 +22,7 @@ from nbd import Nbd
 
 BUILD = os.environ.get("BULKHEAD_BUILD", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build"))
 PATIENCE = 60
+PLACES = (0, 5 << 30)  # on a user disk, where a test that plays the guest leaves what it looks for later
 
 
 class Failure(Exception):
@@ -212,8 +213,8 @@ class PC:
         self.command("guest", "start", guest)
         wait_for("the guest", lambda: self.guests()[guest]["state"] == "running")
 
-    def end(self, guest):
-        self.command("guest", "stop", guest)
+    def end(self, guest, now=False):
+        self.command("guest", "stop", guest, *(["--now"] if now else []))
         wait_for("the guest's end", lambda: self.guests()[guest]["state"] == "stopped")
 
     def read(self, guest, offset, size, kind="user"):
@@ -229,6 +230,27 @@ class PC:
             disk.write(offset, data)
         disk.flush()
         disk.close()
+
+    def sync(self):
+        """News from the server come by themselves, every second."""
+        return True
+
+    def leave(self, guest, mark):
+        """Writes a mark into a running guest's user disk, at its begin and far in."""
+        self.write(guest, [(place, mark) for place in PLACES])
+
+    def has(self, guest, mark):
+        return all(self.read(guest, place, len(mark)) == mark for place in PLACES)
+
+    def spill(self, guest):
+        """Writes the newest backup of a guest's user disk out in plain; where."""
+        path = os.path.join(self.directory, "plain")
+        self.command("backup", "restore", guest, "--into", path)
+        return path
+
+    def around(self):
+        """A command that looks at it."""
+        return f"{program('bulkhead')} console --socket {self.socket}"
 
     def stop(self):
         self.agent.stop()

@@ -1,9 +1,9 @@
-"""The fleet half of ./demo: a real server, a real Debian image, a PC's agent and vault with an emulated TPM.
-
-The guest runs in a plain QEMU as the agent's monitor command, so it is *not* protected; the steps say so. `company.py`
-starts the programs.
+"""The fleet half of ./demo: a real server and what a company and a user do with two PCs. The PCs are the emulated ones of
+pc_steps.py or, in small, agent and vault as programs of this machine with an emulated TPM each, where a small program stands
+for the guest. `company.py` starts the programs.
 """
 import hashlib
+import json
 import os
 import random
 import re
@@ -27,6 +27,8 @@ class Failed(Exception):
 class Fleet:
     """What the fleet's steps share: the company and the PC, made by the first of them."""
     company = pc = second = None
+    words = ""      # that open the user's disk
+    newest = 0      # version that was published last
     directory = ""
     small = False  # tiny disks made here in place of Debian images: for tests of the steps themselves
 
@@ -88,8 +90,10 @@ def _describe(company):
     return ["--descriptor", path]
 
 
-def _publish(version, say):
+def publish_version(version, say):
+    """Describes, signs and publishes a version; the path of its disk."""
     disk, company = _image(version), Fleet.company
+    Fleet.newest = version
     # Publishing a whole image takes longer than the patience of company.admin().
     done = subprocess.run([os.path.join(ROOT, "build/cli/bulkhead"), "image", "publish", disk, "--name", "work",
                            "--version", str(version), "--key", company.key("images.key"), *_describe(company)],
@@ -155,7 +159,7 @@ def begin(say):
 @guarded
 def publish(say):
     """Version 1 of a real Debian image, described and signed."""
-    disk = _publish(1, say)
+    disk = publish_version(1, say)
     Fleet.company.admin("assign", "work", "--user", "alice")
     return _allocated(disk)
 
@@ -174,7 +178,7 @@ def enrol(say):
 def update(say):
     """Version 2 is published; only the difference moves; one step back and forth."""
     before = _received()
-    disk = _publish(2, say)
+    disk = publish_version(2, say)
     moved = _arrived(2, disk, before, say)
     wait_for("the switch to version 2", lambda: Fleet.pc.guests()["work"]["release"] == 2, ARRIVAL_SECONDS)
     Fleet.pc.command("guest", "revert", "work")
@@ -186,7 +190,8 @@ def update(say):
 
 
 LEASE_STARTS = 8  # few, so that the lease can be seen to run out
-MARK = b"a line that alice wrote into her own disk, and nobody else should find\n"
+MARK = b"of alice; nobody else should find it"
+LATE = b"written on the lost one, too late"
 
 
 def _fileholds(path, mark):
@@ -208,38 +213,49 @@ def _fileholds(path, mark):
                 carried, before = piece[-len(mark):], place + (1 << 20)
 
 
-def holds(directory, mark):
-    """Files below a directory that hold these bytes, as somebody would find them who has the whole disk."""
-    paths = [os.path.join(place, name) for place, _, names in os.walk(directory) for name in names]
+def holds(place, mark):
+    """Files below a directory, or the file, that hold these bytes, as somebody would find them who has the whole disk."""
+    paths = [place] + [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
     return [path for path in paths if os.path.isfile(path) and _fileholds(path, mark)]
 
 
 @guarded
-def second_pc(say):
-    """The user's disk is backed up while in use; a second PC of the same user opens it by nine words."""
+def backup(say):
+    """The user's disk is backed up while its machine runs, and the user notes the nine words."""
     company, pc = Fleet.company, Fleet.pc
     before = _stored(company)
     pc.start("work")
-    pc.write("work", [(0, MARK), (5 << 30, MARK)])
+    pc.leave("work", MARK)
     pc.command("backup", "run", "work")
     moved = _stored(company) - before
     say(f"backed up while in use ({pc.guests()['work']['backup_label']}): {moved:,} bytes are with the server, as ciphertext")
-    pc.end("work")
-    words = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", pc.command("key", "phrase", "work"), re.M).group(1)
-    second = Fleet.second = PC(Fleet.directory, "second", tpm=True)
-    second.enrol(company, "alice")
-    wait_for("work on the second PC", lambda: second.guests().get("work", {}).get("release") == 2, ARRIVAL_SECONDS)
-    status, text = second.command("backup", "restore", "work", ok=False)
-    if status == 0:
-        raise Failed("the second PC opened the backup without the user's words")
-    say("on a second PC, without the words: refused")
-    second.command("backup", "restore", "work", "--phrase", stdin=words + "\n")
-    second.start("work")
-    if any(second.read("work", place, len(MARK)) != MARK for place in (0, 5 << 30)):
-        raise Failed("the restored disk is not what was backed up")
-    second.end("work")
-    say("with the nine words: the user's files are there")
+    Fleet.words = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", pc.command("key", "phrase", "work"), re.M).group(1)
     return moved
+
+
+@guarded
+def second_pc(say):
+    """Another PC of the same user, to which the machine arrives."""
+    Fleet.second = PC(Fleet.directory, "second", tpm=True)
+    Fleet.second.enrol(Fleet.company, "alice")
+    return 0
+
+
+@guarded
+def restore(say):
+    """On it the user's disk opens by the words, and by nothing else that is there."""
+    second = Fleet.second
+    wait_for("work on the second PC", lambda: second.guests().get("work", {}).get("release") == Fleet.newest, ARRIVAL_SECONDS)
+    status, text = second.command("backup", "restore", "work", ok=False)
+    if status == 0 or "phrase" not in text:
+        raise Failed(f"without the user's words the second PC should not open the backup: {text.strip()}")
+    say("on the second PC, without the words: refused")
+    second.command("backup", "restore", "work", "--phrase", stdin=Fleet.words + "\n")
+    second.start("work")
+    if not second.has("work", MARK):
+        raise Failed("the restored disk is not what was backed up")
+    say("with the nine words: the user's files are there")
+    return 0
 
 
 def _stored(company):
@@ -251,61 +267,70 @@ def _stored(company):
 
 @guarded
 def lease(say):
-    """Offline the lease runs out and the work guest does not start; online again it does."""
+    """Offline the lease runs out and the work guest does not start; online again it does, and overwrites nothing."""
     company, pc = Fleet.company, Fleet.pc
+    pc.end("work")
     company.kill_server()
     for number in range(LEASE_STARTS + 1):
         status, text = pc.command("guest", "start", "work", ok=False)
         if status != 0:
             break
-        pc.end("work")
+        pc.end("work", now=True)
     else:
         raise Failed(f"the work guest started {LEASE_STARTS + 1} times offline, on a lease of {LEASE_STARTS} starts")
     if "used up" not in text:
         raise Failed(f"the work guest did not start, but not because of the lease: {text.strip()}")
     say(f"offline, after {number} starts: {text.strip()}")
     company.restart_server()
-    wait_for("a new lease", lambda: pc.status()["vault"]["open"] and pc.status()["vault"]["lease"]["starts_left"] > 0)
+    wait_for("a new lease", lambda: pc.sync() and pc.status()["vault"]["open"] and
+             pc.status()["vault"]["lease"]["starts_left"] > 0, ARRIVAL_SECONDS)
+    newest = _backups(company, "main")[-1]
     pc.start("work")
+    pc.leave("work", LATE)
+    before = _stored(company)
+    pc.command("backup", "run", "work")
+    if not _backups(company, "side") or _backups(company, "main")[-1] != newest:
+        raise Failed("what the first PC backed up did not go aside")
     pc.end("work")
-    say("online again: the lease is renewed and it starts")
-    return 0
+    say("online again the lease is renewed and it starts; what it backs up now is kept aside and overwrites nothing")
+    return _stored(company) - before
+
+
+def _backups(company, branch):
+    """The backups of the user's disk on a branch, the newest last."""
+    return [row for row in json.loads(company.admin("backup", "list", "alice.work", "--json")) if row["branch"] == branch]
 
 
 @guarded
 def wipe(say):
     """The PC is reported lost: it locks. Two officers wipe it: the key is gone, the TPM signs the receipt."""
-    company, pc = Fleet.company, Fleet.pc
-    plain = os.path.join(Fleet.directory, "plain")
-    os.makedirs(plain, exist_ok=True)
-    pc.command("backup", "restore", "work", "--into", os.path.join(plain, "user.disk"))
-    if not holds(plain, MARK):
+    company, pc, second = Fleet.company, Fleet.pc, Fleet.second
+    if not holds(second.spill("work"), MARK):
         raise Failed("the search does not find what lies there in plain, so finding nothing would prove nothing")
     found = holds(pc.data, MARK)
     if found:
         raise Failed(f"the PC's disk holds what the user wrote, in plain: {found[0]}")
-    say("what the user wrote is found in an unencrypted copy, and nowhere on the PC's own disk")
+    say("what the user wrote is found in an unencrypted copy, and nowhere on the lost PC's own disk")
     epoch = pc.status()["vault"]["epoch"]
-    company.admin("device", "lost", "laptop")
-    wait_for("the lock", lambda: not pc.status()["vault"]["open"])
+    company.admin("device", "lost", pc.name)
+    wait_for("the lock", lambda: pc.sync() and not pc.status()["vault"]["open"], ARRIVAL_SECONDS)
     say("reported lost: locked at its next poll")
     one, two = company.key("officer-1.key"), company.key("officer-2.key")
-    status, _ = company.admin("device", "wipe", "laptop", "--key", one, ok=False)
+    status, _ = company.admin("device", "wipe", pc.name, "--key", one, ok=False)
     if status == 0:
         raise Failed("one officer alone could order a wipe")
-    company.admin("device", "wipe", "laptop", "--key", one, "--key", two)
-    wait_for("the wipe", lambda: pc.status()["vault"]["epoch"] > epoch)
-    wait_for("the receipt", lambda: "proven: " in company.admin("device", "receipts", "laptop"))
+    company.admin("device", "wipe", pc.name, "--key", one, "--key", two)
+    wait_for("the wipe", lambda: pc.sync() and pc.status()["vault"]["epoch"] > epoch, ARRIVAL_SECONDS)
+    wait_for("the receipt", lambda: "proven: " in company.admin("device", "receipts", pc.name), ARRIVAL_SECONDS)
     say("one officer alone was refused; two wiped it. The receipt:")
-    for line in company.admin("device", "receipts", "laptop").strip().splitlines():
+    for line in company.admin("device", "receipts", pc.name).strip().splitlines():
         say("  " + line)
     status, text = pc.command("guest", "start", "work", ok=False)
     if status == 0:
         raise Failed("the work guest starts on a wiped PC")
     say(f"starting work there: {text.strip()}")
-    second = Fleet.second
-    second.start("work")
     second.end("work")
+    second.start("work")
     say("the user's second PC is untouched and starts it")
     return 0
 
@@ -316,8 +341,7 @@ def around():
         return []
     command = os.path.join(ROOT, "build/cli/bulkhead")
     return [f"the company:     BULKHEAD_CONFIG={Fleet.company.env['BULKHEAD_CONFIG']} {command} device list",
-            f"the user's PC:   {command} console --socket {Fleet.second.socket}",
-            f"the lost one:    {command} agent --socket {Fleet.pc.socket}"]
+            f"the user's PC:   {Fleet.second.around()}", f"the lost one:    {Fleet.pc.around()}"]
 
 
 def end():
@@ -329,11 +353,12 @@ def end():
 
 
 BEGIN = [("A company begins: its server, and its keys away from it", begin)]
-STEPS = [
-    ("It publishes version 1 of a real Debian machine, described and signed", publish),
-    ("A PC enrols and the version arrives", enrol),
-    ("Version 2: only the difference moves, one step back works", update),
-    ("The user's disk is backed up, and opens on a second PC by nine words", second_pc),
-    ("Offline the lease runs out, and work does not start", lease),
-    ("The lost PC locks, and two officers wipe it", wipe),
-]
+PUBLISH = [("It publishes version 1 of a machine, described and signed", publish)]
+# By the product's programs on this machine; pc_steps.py has the same of an emulated PC.
+SMALL = [("A PC enrols and the version arrives", enrol),
+         ("Version 2: only the difference moves, one step back works", update)]
+BACKUP = [("The user's disk is backed up while in use", backup)]
+SMALL_SECOND = [("A second PC of the same user enrols", second_pc)]
+LOST = [("On the second PC the user's disk opens by nine words", restore),
+        ("Offline the first PC's lease runs out, and work does not start; back online it overwrites nothing", lease),
+        ("The lost PC locks, and two officers wipe it", wipe)]

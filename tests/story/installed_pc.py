@@ -38,10 +38,11 @@ def make_image(folder, release, *, answers=(), update=None, append="", words=())
 class InstalledPc:
     """One PC with a disk, a TPM and firmware of its own, from its first start with the medium on."""
 
-    def __init__(self, folder, name, port=None, memory_mib=2048, disk_mib=4608, variables=None, devices=()):
+    def __init__(self, folder, name, port=None, memory_mib=2048, disk_mib=4608, variables=None, devices=(),
+                 scratch_mib=0):
         """`variables`: of its firmware at the first start, for instance with keys of Secure Boot enrolled (keys.py);
-        `devices`: more words for QEMU."""
-        self.variables, self.devices = variables, list(devices)
+        `devices`: more words for QEMU; `scratch_mib`: of a second disk, empty at each start, scratch() here."""
+        self.variables, self.devices, self.scratch_mib = variables, list(devices), scratch_mib
         self.folder, self.name, self.memory_mib, self.disk_mib = os.path.join(folder, name), name, memory_mib, disk_mib
         self.forwards = {SERVER: f"busybox nc 127.0.0.1 {port}"} if port else {}
         self.recovery = self.pc = None
@@ -52,8 +53,9 @@ class InstalledPc:
         extra = self.devices + [word for i, disk in enumerate(more_disks) for word in (
             "-drive", f"if=none,id=more{i},format=raw,snapshot=on,file={disk}", "-device", f"nvme,drive=more{i},serial=more{i}")]
         extra += ["-cdrom", disc] if disc else []
-        self.pc = machine.Pc(self.name, machine.Owned(self.folder, self.disk_mib, stick), tpm=True, scratch_mib=0, reboots=reboots,
-                             memory_mib=self.memory_mib, variables=self.variables, forwards=self.forwards, extra=extra)
+        self.pc = machine.Pc(self.name, machine.Owned(self.folder, self.disk_mib, stick), tpm=True, scratch_mib=self.scratch_mib,
+                             reboots=reboots, memory_mib=self.memory_mib, variables=self.variables,
+                             forwards=self.forwards, extra=extra)
         self.pc.start()
         return self.pc
 
@@ -83,13 +85,18 @@ class InstalledPc:
         self.run("until [ -S /run/bulkhead/agent ]; do sleep 1; done")
         self.run(f"echo '{company.token(user, f'https://{SERVER}')}' | bulkhead enrol --name {name}")
 
+    def ask(self, command):
+        """Runs a command on the PC; returns its status and what it said."""
+        self.pc.send(f"echo BE''GAN; {command}; echo ST''ATUS=$?\n")
+        lines = []
+        self.pc.wait(r"BEGAN$", SECONDS)
+        status = self.pc.wait(r"STATUS=(\d+)", SECONDS, also=lines.append).group(1)
+        return int(status), "\n".join(lines)
+
     def run(self, command):
         """Runs a command on the PC; returns its lines. Raises Failure unless it ends well."""
-        self.pc.send(f"{command}; echo ST''ATUS=$?\n")
-        lines = []
-        status = self.pc.wait(r"STATUS=(\d+)", SECONDS, also=lines.append).group(1)
-        text = "\n".join(lines)
-        if status != "0":
+        status, text = self.ask(command)
+        if status != 0:
             raise Failure(f"{command}: status {status}; serial log: {self.pc.log}:\n{text[-800:]}")
         return text
 
@@ -97,6 +104,9 @@ class InstalledPc:
         self.pc.send("systemctl reboot\n")
         self.pc.wait(r"BdsDxe: starting", SECONDS)
         self.shell()
+
+    def scratch(self):
+        return os.path.join(self.pc.folder, "scratch.img")
 
     def power_off(self):
         if self.pc:
@@ -122,7 +132,7 @@ def base():
     return folder
 
 
-def installed(folder, name, port=None):
-    """A PC like the one in base(), with its own copy of disk, firmware's variables and TPM."""
+def installed(folder, name, port=None, **more):
+    """A PC like the one in base(), with its own copy of disk, firmware's variables and TPM. `more`: as InstalledPc takes it."""
     subprocess.run(["cp", "-a", "--sparse=always", "--reflink=auto", base(), os.path.join(folder, name)], check=True)
-    return InstalledPc(folder, name, port)
+    return InstalledPc(folder, name, port, **more)

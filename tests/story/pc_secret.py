@@ -1,5 +1,6 @@
 """A secret made inside a guest of the installed PC, and everybody who looks for it there: Linux's kernel in all memory that
-it reaches, a device by DMA, and, as the one who knows where it is, QEMU. The control runs the same Debian unprotected.
+it reaches, a device by DMA, root of the other guest in all of its memory, and, as the one who knows where it is, QEMU. The
+control runs the same Debian unprotected; the other guest's control is a secret of its own.
 
 A PC that is installed holds nothing to attack with: the tests' kernel module and program come on a disk that is plugged in,
 and QEMU's edu device is in the PC from its start.
@@ -26,6 +27,16 @@ MASK = (1 << 64) - 1
 # nor their digits ever stand on the console, which Linux carries.
 MAKE = ("perl -e 'open R, \"/dev/urandom\"; read R, $s, 8; $c = ~$s; $b = $s x 512; open F, \">/dev/shm/secret\"; "
         f"print F $b for 1..{COPIES}; close F; print \"made \", %d + 1, \" \", unpack(\"H*\", $c), \" so\\n\"'")
+# Root of a guest looks at every page that its kernel maps, through /proc/kcore: the segments there that have a physical address.
+# Exclusive or with the complement makes ones of the secret, so nothing that is looked at holds it but what was there. The
+# person's password is empty, so sudo is given an empty line.
+LOOK = ("echo | sudo -Sp \"\" perl -e '$c = pack \"H*\", \"%s\"; open K, \"/proc/kcore\"; sysread K, $h, 65536; "
+        "for $i (0 .. unpack(\"x56 v\", $h) - 1) { "
+        "($t, $o, $p, $n) = (unpack \"V2 Q4\", substr $h, 64 + 56 * $i, 40)[0, 2, 4, 5]; "
+        "next if $t != 1 || $p == ~0 || $seen{$p}++; sysseek K, $o, 0; "
+        "while ($n > 0) { $r = sysread K, $b, $n < 1 << 20 ? $n : 1 << 20; last if !$r; $n -= $r; "
+        "for ($a = 0; $a < $r; $a += 4096) { $all++; $hits++ if (substr($b, $a, 8) ^ $c) eq \"\\xff\" x 8 } } } "
+        "print \"looked \", %d + 1, \" at $all pages, \", $hits + 0, \" hold it.\\n\"'")
 # Stands in for the monitor of the person's machine and starts it without protection, which no command of the product does.
 UNPROTECTED = """#!/bin/sh
 sed -e 's/^protected = yes/protected = no/' -e '/^descriptor/d' "$1" >"$1.unprotected"
@@ -120,6 +131,25 @@ def _made(console):
     return int.from_bytes(bytes.fromhex(found.group(1)), "little")
 
 
+def _seen_by(console, complement):
+    """Has the guest in front look for a secret in its memory: (pages it looked at, pages that hold it)."""
+    number = random.randrange(10000, 100000)
+    found = console.asks(LOOK % (complement.to_bytes(8, "little").hex(), number),
+                         rf"looked {number + 1} at (\d+) pages, (\d+) hold it\.")
+    return int(found.group(1)), int(found.group(2))
+
+
+def _look_from(console, complement, say):
+    """The guest in front looks for another one's secret, and for one of its own."""
+    pages, hits = _seen_by(console, complement)
+    if hits:
+        raise Failure("the person's machine found the secret of the company's")
+    own = _seen_by(console, _made(console))[1]
+    if not own:
+        raise Failure("the search inside the person's machine does not find what is there, so it proves nothing")
+    say(f"root of the person's machine looked at all its {pages:,} pages: not found; a secret made there is, in {own} pages")
+
+
 def step(pc, console_of, own, say):
     """Plays the step of ./demo: protected, and the same Debian unprotected."""
     pc.run("mkdir -p /run/tools && mount -o ro /dev/nvme2n1 /run/tools && insmod /run/tools/ring0.ko")
@@ -135,6 +165,9 @@ def step(pc, console_of, own, say):
     if search.by_device(places):
         raise Failure("a device brought the secret of the protected guest")
     say("Linux's kernel looked through all its memory, and a device was told to copy those very pages: not found")
+    with console_of(pc) as console:
+        console.front(2, own, "yours")
+        _look_from(console, search.complement, say)
     _unprotect(pc, own)
     with console_of(pc) as console:
         console.front(2, own, "yours")

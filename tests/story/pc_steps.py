@@ -7,72 +7,32 @@ import json
 import os
 import re
 
+import fleet_steps
 import installed_pc
 import pc_secret
 from company import Failure, wait_for
 from fleet_steps import Fleet, debian, guarded, holds
+from typed_pc import Console, TypedPc
 
 OWN = "personal"    # the person's own machine
-LOG_IN = "user"     # the image's person, image/guest/customize
 LINE_KIB = 1024     # a second: a line slow enough for the guest to be faster than its image
 MEMORY_MIB = 4608   # of the PC: two machines and the service domain
 DISK_MIB = 12288
-TO_OVERVIEW = "\x1b[24~"
-LEAVE = "q"
+PLAIN_MIB = 1024    # of the unencrypted disk in the second PC, the control of looking for what the user wrote
+RELEASES = "/var/lib/bulkhead/agent/images/work"
+KEPT, NOTE = "kept", "bought-milk"  # a file of the person's in the work machine, and what they write there
 
 
 class Shown:
     """What the steps share."""
-    pc = None
-
-
-class Console:
-    """The person at the PC's console, which the serial port shows in place of the screen: a key, and what is seen then."""
-
-    def __init__(self, pc):
-        self.pc = pc
-
-    def __enter__(self):
-        self.pc.pc.send("bulkhead console\n")
-        self.sees(r"IN FRONT")
-        return self
-
-    def __exit__(self, failure, *_):
-        if not failure:
-            self.types(TO_OVERVIEW)
-            self.sees(r"IN FRONT: Bulkhead")
-            self.types(LEAVE)
-            self.pc.shell()
-
-    def types(self, text):
-        self.pc.pc.send(text)
-
-    def sees(self, pattern):
-        return self.pc.pc.wait(pattern, installed_pc.SECONDS, prompt=True)
-
-    def front(self, number, guest, whose):
-        """Presses the guest's key, and reads on the last line who gets the keys from now on."""
-        self.types(f"\x1b{number}")
-        self.sees(rf"IN FRONT: {guest} \({whose}\)")
-
-    def log_in(self):
-        """Returns the machine's own name, as its prompt says it."""
-        self.sees(r"login:")
-        self.types(LOG_IN + "\n")
-        return self.sees(rf"{LOG_IN}@([\w.-]+)").group(1)
-
-    def asks(self, line, pattern):
-        """Types a line into the guest in front. `pattern` must not be found in the line itself."""
-        self.types(line + "\n")
-        return self.sees(pattern)
+    pc = second = None
 
 
 @guarded
 def install(say):
     """Makes the installer's medium with a one-time token on it, and lets it put Bulkhead on an empty disk."""
     company = Fleet.company
-    company.admin("user", "add", "bob")
-    token = company.token("bob", f"https://{installed_pc.SERVER}")
+    token = company.token("alice", f"https://{installed_pc.SERVER}")
     Shown.pc = installed_pc.InstalledPc(company.directory, "pc", company.port, memory_mib=MEMORY_MIB, disk_mib=DISK_MIB,
                                         devices=pc_secret.EDU)
     medium = installed_pc.make_image(company.directory, 1, answers=[
@@ -94,8 +54,8 @@ def work(say):
     """The PC starts from its disk, enrols, and the work machine boots to its log-in prompt while it arrives."""
     pc = Shown.pc
     company = Fleet.company
-    company.admin("policy", "set", "bandwidth_kib", str(LINE_KIB), "--user", "bob", "--key", company.key("policy.key"))
-    company.admin("assign", "work", "--user", "bob")
+    company.admin("policy", "set", "bandwidth_kib", str(LINE_KIB), "--user", "alice", "--key", company.key("policy.key"))
+    Fleet.pc = TypedPc(pc, "pc")
     pc.start(more_disks=[debian("personal", ["--size", "1024", "--packages", "nano"]), pc_secret.tools(company.directory)])
     for line in pc.run("bulkhead status").splitlines():
         if re.match(r"(protected|not protected|  )", line):
@@ -105,9 +65,8 @@ def work(say):
     pc.run("until bulkhead guest start work; do sleep 1; done")  # as soon as its first blocks are there
     at_start = fetched(pc)
     pc.run("systemctl stop bulkhead-screen")  # guests' consoles speak to one reader: here the serial port's
-    with Console(pc) as console:
-        console.front(1, "work", "company's")
-        console.log_in()
+    with Fleet.pc.seat("work"):
+        pass
     at_login = fetched(pc)
     for line in pc.run("bulkhead status").splitlines():
         if re.search(r"guests'? |sealed|protected guest|given to guests", line):
@@ -135,7 +94,7 @@ def personal(say):
         console.front(1, "work", "company's")
         console.asks("echo sum $((50 + 3))", "sum 53")
         console.front(2, OWN, "yours")
-        console.asks("echo sum $((60 + 4))", "sum 64")
+        console.asks(f"echo {NOTE} >note; sync; echo sum $((60 + 4))", "sum 64")
     say(f"logged in to both; {own} is the person's own, from the same screen; its last line said each time who gets the keys")
     guests = pc_secret.protected_guests(pc)
     if len(guests) != 2:
@@ -157,12 +116,105 @@ def secret(say):
     return 0
 
 
+def _rows(pc):
+    """What the person sees of the work machine in `bulkhead guest list`."""
+    return [line for line in pc.command("guest", "list").splitlines() if line.startswith(("GUEST", "work"))]
+
+
+def _at_home(pc, expected):
+    """The person ends the machine by its power button, starts it again and looks for a file and a preference of theirs, and
+    for git."""
+    pc.end("work")
+    pc.start("work")
+    with pc.seat("work") as console:
+        console.asks(f'echo "home: $(cat {KEPT}) $(alias mine) $(command -v git)."', rf"home: {NOTE} alias mine='ls' {expected}\.")
+
+
+def _arrives(pc, version, say):
+    """Waits for a version while another runs, and says now and then how much of it is there."""
+    parts = []
+
+    def arrived():
+        guest = pc.guests()["work"]
+        part = 100 * guest.get("arriving_bytes", 0) // guest.get("total_bytes", 1)
+        if "arriving_bytes" in guest and (not parts or part >= parts[-1] + 10):
+            parts.append(part)
+            say(_rows(pc)[-1])
+        return pc.pc.ask(f"[ -e {RELEASES}/{version}/complete ]")[0] == 0
+
+    wait_for(f"version {version}", arrived, installed_pc.SECONDS)
+    if not parts or pc.guests()["work"]["state"] != "running":
+        raise Failure(f"version {version} did not arrive in the background")
+
+
+@guarded
+def update(say):
+    """Version 2 arrives while version 1 is used; the person moves over, goes one step back, and the old one is removed."""
+    pc, company = Fleet.pc, Fleet.company
+    with pc.seat("work") as console:
+        console.asks(f"echo {NOTE} >{KEPT}; echo alias mine=ls >>.bashrc; sync; echo sum $((80 + 6))", "sum 86")
+    before = fetched(pc.pc)
+    fleet_steps.publish_version(2, say)
+    pc.sync()
+    _arrives(pc, 2, say)
+    moved = fetched(pc.pc) - before
+    say(f"{moved:,} bytes moved while version 1 ran; the person ends it and starts again:")
+    _at_home(pc, "/usr/bin/git")
+    for line in _rows(pc):
+        say(line)
+    say("the person's file and preference are there, and git, which version 1 did not have; version 1 is offered still")
+    pc.command("guest", "revert", "work")
+    _at_home(pc, "")
+    for line in _rows(pc):
+        say(line)
+    say("one step back: version 1, without git, with the same home directory")
+    company.admin("device", "update", "pc", "work")
+    pc.sync()
+    _at_home(pc, "/usr/bin/git")
+    say(pc.command("guest", "remove-version", "work").strip())
+    left = pc.pc.run(f"ls {RELEASES}").split()
+    if left != ["2"] or pc.command("guest", "revert", "work", ok=False)[0] == 0:
+        raise Failure(f"version 1 was removed, and the PC has {left}")
+    say("forward again, and version 1 removed by one command")
+    return moved
+
+
+@guarded
+def second(say):
+    """Another PC, on which the same installer put Bulkhead, enrols for the same user by a token that is typed there."""
+    company = Fleet.company
+    Shown.second = installed_pc.installed(company.directory, "second", company.port, scratch_mib=PLAIN_MIB)
+    Shown.second.start()
+    Shown.second.enrol(company, "alice", "second")
+    Shown.second.run("systemctl stop bulkhead-screen")
+    Fleet.second = TypedPc(Shown.second, "second")
+    wait_for("work on the second PC", lambda: Fleet.second.guests().get("work", {}).get("release") == 2, installed_pc.SECONDS)
+    say("a second PC started from its own disk and enrolled; work can start there")
+    return fetched(Shown.second)
+
+
+@guarded
+def untouched(say):
+    """On the wiped PC the person's own machine, which ran all the time, is as it was."""
+    with Console(Shown.pc) as console:
+        console.front(2, OWN, "yours")
+        console.asks("echo note $(cat note)", f"note {NOTE}")
+    say(f"{OWN}, which no company can wipe, ran all the time and has its files")
+    return 0
+
+
 INSTALL = [("Our installer puts Bulkhead on an empty PC", install)]
 WORK = [("The PC enrols; the work machine boots there, sealed, while it arrives", work),
         ("Beside it the person's own machine, which the server never hears of; one key switches", personal),
-        ("A secret made inside the work machine is looked for by Linux's kernel and by a device", secret)]
+        ("A secret made inside the work machine is looked for by Linux's kernel and by a device", secret),
+        ("Version 2 arrives while version 1 runs; moving over, one step back, the old one removed", update)]
+
+
+SECOND = [("A second PC of the same user enrols", second)]
+LAST = [("On the wiped PC the person's own machine is untouched", untouched)]
 
 
 def end():
-    if Shown.pc:
-        Shown.pc.power_off()
+    for pc in (Shown.pc, Shown.second):
+        if pc:
+            pc.power_off()

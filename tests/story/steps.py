@@ -72,9 +72,12 @@ def steps(small):
         ("Attacks from Linux's kernel and from devices, with and without Bulkhead", isolation),
         *fleet_steps.BEGIN,
         *([] if small else pc_steps.INSTALL),
-        fleet_steps.STEPS[0],
-        *([] if small else pc_steps.WORK),
-        *fleet_steps.STEPS[1:],
+        *fleet_steps.PUBLISH,
+        *(fleet_steps.SMALL if small else pc_steps.WORK),
+        *fleet_steps.BACKUP,
+        *(fleet_steps.SMALL_SECOND if small else pc_steps.SECOND),
+        *fleet_steps.LOST,
+        *([] if small else pc_steps.LAST),
     ]
 
 
