@@ -177,7 +177,10 @@ def step(pc, console_of, own, say):
     if not search.by_linux() or not search.by_device(places):
         raise Failure("the search does not find the secret of an unprotected guest, so it proves nothing")
     say(f"the control, {own} started again unprotected: Linux's kernel finds its secret, the device brings it")
-    pc.run(f"bulkhead guest stop {own} --personal --now; umount /etc/bulkhead/own-agent.json; systemctl restart bulkhead-own-agent")
+    pc.run(f"bulkhead guest stop {own} --personal --now; while bulkhead guest list --personal | grep -q running; do sleep 1; done; "
+           "umount /etc/bulkhead/own-agent.json && systemctl restart bulkhead-own-agent && "
+           f"until bulkhead guest start {own} --personal; do sleep 1; done")
+    say(f"{own} is started again, protected")
     say("What Linux still sees of a protected guest: its disks, network, keys and screen")
 
 

@@ -6,6 +6,7 @@ over its network and starts the work machine, by its own firmware and sealed, wh
 import json
 import os
 import re
+import time
 
 import fleet_steps
 import installed_pc
@@ -16,8 +17,9 @@ from typed_pc import Console, TypedPc
 
 OWN = "personal"    # the person's own machine
 LINE_KIB = 1024     # a second: a line slow enough for the guest to be faster than its image
-MEMORY_MIB = 4608   # of the PC: two machines and the service domain
+MEMORY_MIB = 3584   # of the PC: two machines and the service domain
 DISK_MIB = 12288
+LOOK_SECONDS = 3    # between looks at what arrives: each is work for the PC, too
 PLAIN_MIB = 1024    # of the unencrypted disk in the second PC, the control of looking for what the user wrote
 RELEASES = "/var/lib/bulkhead/agent/images/work"
 KEPT, NOTE = "kept", "bought-milk"  # a file of the person's in the work machine, and what they write there
@@ -33,10 +35,10 @@ def install(say):
     """Makes the installer's medium with a one-time token on it, and lets it put Bulkhead on an empty disk."""
     company = Fleet.company
     token = company.token("alice", f"https://{installed_pc.SERVER}")
-    Shown.pc = installed_pc.InstalledPc(company.directory, "pc", company.port, memory_mib=MEMORY_MIB, disk_mib=DISK_MIB,
+    Shown.pc = installed_pc.InstalledPc(company.directory, "first", company.port, memory_mib=MEMORY_MIB, disk_mib=DISK_MIB,
                                         devices=pc_secret.EDU)
     medium = installed_pc.make_image(company.directory, 1, answers=[
-        *installed_pc.SMALL, "unattended=yes", f"token={token}", "name=pc", "after=poweroff"])
+        *installed_pc.SMALL, "unattended=yes", f"token={token}", "name=first", "after=poweroff"])
     say(f"the medium: {os.path.getsize(medium) >> 20} MiB, unattended")
     Shown.pc.install(medium)
     say(f"installed; the recovery key was shown once: {Shown.pc.recovery[:9]} …")
@@ -55,12 +57,12 @@ def work(say):
     pc = Shown.pc
     company = Fleet.company
     company.admin("policy", "set", "bandwidth_kib", str(LINE_KIB), "--user", "alice", "--key", company.key("policy.key"))
-    Fleet.pc = TypedPc(pc, "pc")
+    Fleet.pc = TypedPc(pc, "first")
     pc.start(more_disks=[debian("personal", ["--size", "1024", "--packages", "nano"]), pc_secret.tools(company.directory)])
     for line in pc.run("bulkhead status").splitlines():
         if re.match(r"(protected|not protected|  )", line):
             say(line)
-    wait_for("the PC at the server", lambda: any(device["name"] == "pc" for device in json.loads(
+    wait_for("the PC at the server", lambda: any(device["name"] == "first" for device in json.loads(
         company.admin("device", "list", "--json"))), installed_pc.SECONDS)
     pc.run("until bulkhead guest start work; do sleep 1; done")  # as soon as its first blocks are there
     at_start = fetched(pc)
@@ -111,7 +113,7 @@ def personal(say):
 
 @guarded
 def secret(say):
-    """A secret made inside the work machine is looked for in all memory that Linux reaches, and by a device."""
+    """A secret made inside the work machine is looked for in all memory that Linux reaches, by a device, and from personal."""
     pc_secret.step(Shown.pc, Console, OWN, say)
     return 0
 
@@ -135,6 +137,7 @@ def _arrives(pc, version, say):
     parts = []
 
     def arrived():
+        time.sleep(LOOK_SECONDS)
         guest = pc.guests()["work"]
         part = 100 * guest.get("arriving_bytes", 0) // guest.get("total_bytes", 1)
         if "arriving_bytes" in guest and (not parts or part >= parts[-1] + 10):
@@ -168,7 +171,7 @@ def update(say):
     for line in _rows(pc):
         say(line)
     say("one step back: version 1, without git, with the same home directory")
-    company.admin("device", "update", "pc", "work")
+    company.admin("device", "update", pc.name, "work")
     pc.sync()
     _at_home(pc, "/usr/bin/git")
     say(pc.command("guest", "remove-version", "work").strip())
@@ -198,6 +201,8 @@ def untouched(say):
     """On the wiped PC the person's own machine, which ran all the time, is as it was."""
     with Console(Shown.pc) as console:
         console.front(2, OWN, "yours")
+        console.types("\n")  # its log-in prompt once more
+        console.log_in()
         console.asks("echo note $(cat note)", f"note {NOTE}")
     say(f"{OWN}, which no company can wipe, ran all the time and has its files")
     return 0
@@ -206,7 +211,7 @@ def untouched(say):
 INSTALL = [("Our installer puts Bulkhead on an empty PC", install)]
 WORK = [("The PC enrols; the work machine boots there, sealed, while it arrives", work),
         ("Beside it the person's own machine, which the server never hears of; one key switches", personal),
-        ("A secret made inside the work machine is looked for by Linux's kernel and by a device", secret),
+        ("A secret made inside work is looked for by Linux's kernel, a device and the person's machine", secret),
         ("Version 2 arrives while version 1 runs; moving over, one step back, the old one removed", update)]
 
 
