@@ -173,7 +173,8 @@ def update(say):
     say("one step back: version 1, without git, with the same home directory")
     company.admin("device", "update", pc.name, "work")
     pc.sync()
-    _at_home(pc, "/usr/bin/git")
+    pc.end("work")
+    pc.start("work")
     say(pc.command("guest", "remove-version", "work").strip())
     left = pc.pc.run(f"ls {RELEASES}").split()
     if left != ["2"] or pc.command("guest", "revert", "work", ok=False)[0] == 0:

@@ -119,7 +119,7 @@ class TypedPc:
         return self.pc.scratch()
 
     def around(self):
-        return f"{self.pc.pc.log} is what its serial port says"
+        return f"tail -f {self.pc.pc.log}"
 
     def stop(self):
         self.pc.power_off()
