@@ -61,7 +61,7 @@ enum bulkhead_run_exit {
 struct bulkhead_run {
 	uint32_t exit; /* enum bulkhead_run_exit */
 	uint32_t reserved;
-	uint64_t address; /* MEMORY: guest address of the page */
+	uint64_t address; /* MEMORY, FAULT: guest address of the page */
 	uint16_t port;
 	uint8_t size_bytes; /* 1, 2 or 4 */
 	uint8_t is_read;

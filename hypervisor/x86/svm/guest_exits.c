@@ -353,6 +353,7 @@ static bool exit_memory(struct processor *processor, struct svm_vcpu *guest, str
 		if ((info & NESTED_FAULT_FINAL) && !(info & NESTED_FAULT_FETCH) &&
 		    svm_guest_mmio(processor, vcpu, address, info & NESTED_FAULT_WRITE))
 			return true;
+		WRITE_ONCE(run->address, page.value);
 		return svm_guest_end(guest, run, BULKHEAD_RUN_FAULT);
 	}
 	WRITE_ONCE(run->address, page.value);
