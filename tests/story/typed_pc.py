@@ -4,6 +4,7 @@ either.
 """
 import contextlib
 import json
+import re
 import shlex
 
 import installed_pc
@@ -109,7 +110,9 @@ class TypedPc:
 
     def has(self, guest, mark):
         with self.seat(guest) as console:
-            return console.asks('echo "letter: $(cat letter)"', r"letter: (?!\$)(.{%d})" % len(mark)).group(1) == mark.decode()
+            # The screen is seen while it is drawn, so the answer has an end.
+            found = console.asks('echo "letter: $(cat letter) :end"', rf"letter: ({re.escape(mark.decode())}|) :end")
+        return found.group(1) == mark.decode()
 
     def spill(self, guest):
         """Writes the newest backup of a guest's user disk into a file on an unencrypted disk; that disk."""
