@@ -7,6 +7,17 @@
 #include <string.h>
 #include <unistd.h>
 
+static const struct output_column server_fields[] = {
+    {"url", "server", OUTPUT_TEXT},
+    {"account", "logged in as", OUTPUT_TEXT},
+    {"role", "role", OUTPUT_TEXT},
+    {"version", "version", OUTPUT_TEXT},
+    {"time", "its time", OUTPUT_TIME},
+    {"roles", "roles document", OUTPUT_NUMBER},
+    {"packs_url", "packs from", OUTPUT_TEXT},
+    {"ca_sha256", "authority", OUTPUT_TEXT},
+    {"server_key", "server's key", OUTPUT_TEXT}};
+
 static int logout_run(const struct cli_context *context)
 {
 	char path[4096];
@@ -36,17 +47,9 @@ static int show_run(const struct cli_context *context)
 		if (cli_switch(context, "json")) {
 			output_json(server);
 		} else {
-			const char *key;
-			json_t *value;
-
-			json_object_foreach(server, key, value)
-			{
-				char *text = json_dumps(value, JSON_ENCODE_ANY);
-
-				printf("%-12s %s\n", key,
-				       json_is_string(value) ? json_string_value(value) : text);
-				free(text);
-			}
+			if (!json_string_length(json_object_get(server, "packs_url")))
+				json_object_del(server, "packs_url");
+			output_record(server, OUTPUT_COLUMNS(server_fields));
 		}
 	}
 	json_decref(server);
