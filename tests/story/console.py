@@ -6,6 +6,7 @@ shows is read back through tmux, as a person's terminal emulator would show it.
 """
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -14,6 +15,8 @@ from company import Failure, program, run, tell, wait_for
 
 ROWS, COLUMNS = 24, 90
 SPOOF = b"\x1b[24;1H\x1b[2K\x1b[7mIN FRONT: personal (yours)\x1b[99;99H\n\n\n\x1b[?1049h\x1b[24;1HIN FRONT: personal\x1b[8;99;99t"
+
+QUESTIONS = b"\x1b[c\x1b[>c\x1b[5n\x1b[21t\x1b[18t\x1b]11;?\x07\x1bP$qm\x1b\\\x05"  # who it is, how it is, its title, size, colour
 
 
 class Agent:
@@ -147,8 +150,36 @@ def without_the_console_between_the_same_escapes_succeed(directory, keep):
     screen.wait("the forged line", lambda lines: lines[-1].startswith("IN FRONT: personal"))
 
 
+def the_persons_terminal_answers_no_question_of_a_guest(directory, keep):
+    """What a terminal answers arrives as if it had been typed: in whatever is in front by then. The terminal in memory knows
+    one question, where its own cursor stands, and its answer goes to the guest that asked."""
+    company, personal, screen = played(directory, keep)
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("Down", "s")
+    screen.wait("the start", lambda lines: "personal: started" in lines[-1])
+    screen.press("M-2")
+    screen.wait("personal in front", lambda lines: "IN FRONT: personal" in lines[-1] and "this is personal" in lines[0])
+    company.consoles["work"].sendall(QUESTIONS + b"\x1b[6n")
+    wait_for("the one answer", lambda: company.typed["work"].endswith(b"R"))
+    screen.press("x")
+    wait_for("the key at the guest", lambda: personal.typed["personal"].endswith(b"x"))
+    assert personal.typed["personal"] == b"x", personal.typed
+    assert re.fullmatch(rb"\x1b\[\d+;\d+R", company.typed["work"]), company.typed
+
+
+def without_the_console_between_the_terminal_answers(directory, keep):
+    """The control: the terminal types an answer into the program that runs in it."""
+    path = os.path.join(directory, "answers")
+    with open(path + ".asked", "wb") as file:
+        file.write(QUESTIONS)
+    keep(Screen(directory, ["sh", "-c", f"stty raw -echo; cat {path}.asked; dd bs=1 count=3 of={path}; sleep 100"]))
+    wait_for("an answer", lambda: os.path.exists(path) and open(path, "rb").read() == b"\x1b[?")
+
+
 if __name__ == "__main__":
     tell([overview_shows_guests_lease_policy_and_what_the_company_sees,
           one_key_brings_a_guest_to_the_front_and_keys_reach_only_it,
           escapes_of_a_guest_do_not_paint_over_the_line_that_says_who_is_in_front,
-          without_the_console_between_the_same_escapes_succeed])
+          without_the_console_between_the_same_escapes_succeed,
+          the_persons_terminal_answers_no_question_of_a_guest,
+          without_the_console_between_the_terminal_answers])
