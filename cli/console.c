@@ -146,28 +146,49 @@ void console_refresh(struct console *console)
 	}
 }
 
-static void act(struct console *console, const char *call)
+/** Has the chosen guest's agent do something; says @done, or why not. @words: a phrase for the call, or NULL. */
+static bool act(struct console *console, const char *call, const char *words, const char *done)
 {
 	struct console_guest *guest = &console->guests[console->chosen];
+	const char *socket = guest->is_personal ? console->personal_socket : console->company_socket;
 	char error[256] = "";
-	json_t *result;
 
 	if (console->chosen >= console->guest_count)
-		return;
-	result = ask(guest->is_personal ? console->personal_socket : console->company_socket,
-		     json_pack("{s:s, s:s}", "call", call, "guest", guest->name), error, sizeof(error));
-	if (error[0])
-		snprintf(console->message, sizeof(console->message), "%s: %.180s", guest->name, error);
-	else
-		snprintf(console->message, sizeof(console->message), "%s: %s", guest->name,
-			 strcmp(call, "start") == 0 ? "started" : "asked to end");
-	json_decref(result);
+		return false;
+	json_decref(ask(socket, json_pack("{s:s, s:s, s:s*}", "call", call, "guest", guest->name, "phrase", words), error,
+			sizeof(error)));
+	snprintf(console->message, sizeof(console->message), "%s: %.180s", guest->name, error[0] ? error : done);
 	console_refresh(console);
+	return !error[0];
+}
+
+/** Goes back to the release before, if r was pressed twice in a row. */
+static void revert(struct console *console, bool is_sure)
+{
+	if (is_sure) {
+		act(console, "revert", NULL, "the release before is used from the next start on");
+	} else if (console->chosen < console->guest_count) {
+		snprintf(console->message, sizeof(console->message), "%s: back to the release before? r again",
+			 console->guests[console->chosen].name);
+		console->asks_revert = true;
+	}
+}
+
+/** Seals the chosen guest's data to nine new words, and shows them once they hold. */
+static void make_words(struct console *console)
+{
+	char words[PHRASE_TEXT_BYTES];
+
+	phrase_generate(words);
+	if (act(console, "copies", words, "write the words down; any key takes them from the screen"))
+		memcpy(console->words, words, sizeof(words));
+	explicit_bzero(words, sizeof(words));
 }
 
 static void to_front(struct console *console, int index)
 {
 	console->message[0] = '\0';
+	explicit_bzero(console->words, sizeof(console->words));
 	if (index < console->guest_count)
 		console->front = console->chosen = index;
 	else
@@ -185,7 +206,13 @@ static void send_to_guest(struct console *console, const char *bytes, size_t siz
 
 static void overview_key(struct console *console, const char *key, size_t bytes)
 {
+	bool asked = console->asks_revert, showed = console->words[0];
+
 	console->message[0] = '\0';
+	console->asks_revert = false;
+	explicit_bzero(console->words, sizeof(console->words));
+	if (showed)
+		return;
 	if (bytes == 1 && key[0] >= '1' && key[0] <= '9')
 		to_front(console, key[0] - '1');
 	else if (bytes == 3 && key[2] == 'A' && console->chosen > 0)
@@ -193,9 +220,13 @@ static void overview_key(struct console *console, const char *key, size_t bytes)
 	else if (bytes == 3 && key[2] == 'B' && console->chosen + 1 < console->guest_count)
 		console->chosen++;
 	else if (bytes == 1 && key[0] == 's')
-		act(console, "start");
+		act(console, "start", NULL, "started");
 	else if (bytes == 1 && key[0] == 'e')
-		act(console, "stop");
+		act(console, "stop", NULL, "asked to end");
+	else if (bytes == 1 && key[0] == 'r')
+		revert(console, asked);
+	else if (bytes == 1 && key[0] == 'w')
+		make_words(console);
 	else if (bytes == 1 && (key[0] == '\r' || key[0] == '\n'))
 		to_front(console, console->chosen);
 	else if (bytes == 1 && key[0] == 'q')
@@ -377,7 +408,8 @@ static const struct cli_option options[] = {
 const struct cli_command console_commands[] = {
 	{"console", "", "show the guests on this screen and bring one to the front",
 	 "The last line of the screen is Bulkhead's alone and says where keys go. Alt-1 to Alt-9 bring a guest to the front, "
-	 "F12 or Alt-0 the overview. There: arrows choose a guest, s starts it, e asks it to end, q ends the console.\n\n"
+	 "F12 or Alt-0 the overview. There: arrows choose a guest, s starts it, e asks it to end, r pressed twice goes back to the release before, w "
+	 "makes nine words that bring its data back on another PC (bulkhead key phrase), q ends the console.\n\n"
 	 "What a guest writes is drawn from a terminal in memory, never passed on, so it cannot paint over that line.",
 	 NULL, options, 0, 0, run},
 	{0},

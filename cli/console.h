@@ -8,6 +8,8 @@
 #include "command.h"
 #include "vt.h"
 
+#include "agent/phrase.h"
+
 #include <jansson.h>
 
 #define CONSOLE_GUESTS_MAX 9
@@ -33,6 +35,8 @@ struct console {
 	unsigned int rows, columns;
 	json_t *company, *personal; /**< the agents' states, or NULL */
 	char message[256];	    /**< what the last act said */
+	char words[PHRASE_TEXT_BYTES]; /**< a recovery phrase, until the next key; empty: none */
+	bool asks_revert;	       /**< the next r goes back */
 	char key[16];		    /**< an escape sequence typed so far */
 	size_t key_bytes;
 	bool ends;

@@ -194,6 +194,22 @@ static void draw_sight(struct page *page)
 	line(page, "   network, keys typed, screen; not the memory of a protected guest");
 }
 
+static void draw_words(FILE *out, const struct console *console)
+{
+	struct page page = {.out = out, .rows = console->rows - 1, .columns = console->columns};
+
+	fputs("\033[0m", out);
+	heading(&page, "Write these nine words down and keep them away from this PC:");
+	line(&page, "%s", "");
+	line(&page, "   %s", console->words);
+	line(&page, "%s", "");
+	line(&page, "With them, and only with them, you can bring the data of %s back on another PC.",
+	     console->guests[console->chosen].name);
+	line(&page, "Words made earlier still open the copies that were sealed to them.");
+	while (page.row < page.rows)
+		line(&page, "%s", "");
+}
+
 static void draw_overview(FILE *out, const struct console *console)
 {
 	struct page page = {.out = out, .rows = console->rows - 1, .columns = console->columns};
@@ -226,7 +242,7 @@ static void draw_status(FILE *out, const struct console *console)
 	} else if (console->message[0]) {
 		snprintf(text, sizeof(text), " %s", console->message);
 	} else {
-		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | 1-9 to the front | arrows choose | s start e end q quit");
+		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | 1-9 to the front | arrows | s start e end r back w words");
 	}
 	/* Colours no guest's cell decides: the whole line is reversed, guests never draw on it. */
 	fprintf(out, "\033[%u;1H\033[0;1;7m", console->rows);
@@ -254,7 +270,10 @@ char *console_draw(const struct console *console, size_t *bytes)
 		fprintf(out, "\033[%u;%uH%s", guest->screen.cursor.row + 1, guest->screen.cursor.column + 1,
 			guest->screen.cursor_hidden ? "" : "\033[?25h");
 	} else {
-		draw_overview(out, console);
+		if (console->words[0])
+			draw_words(out, console);
+		else
+			draw_overview(out, console);
 		draw_status(out, console);
 	}
 	fclose(out);

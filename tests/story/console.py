@@ -24,7 +24,7 @@ class Agent:
 
     def __init__(self, path, state, guests):
         self.path, self.state, self.guests = path, state, {guest["name"]: guest for guest in guests}
-        self.typed, self.asked, self.consoles = {}, [], {}
+        self.typed, self.asked, self.phrases, self.consoles = {}, [], [], {}
         for name in self.guests:
             os.makedirs(f"{path}.guests/{name}")
             self.listen(f"{path}.guests/{name}/console", lambda connection, name=name: self.console(name, connection))
@@ -46,6 +46,7 @@ class Agent:
         request = json.loads(connection.makefile().readline())
         call = request["call"]
         self.asked.append((call, request.get("guest")))
+        self.phrases += [request["phrase"]] if "phrase" in request else []
         if call == "start":
             self.guests[request["guest"]]["state"] = "running"
         reply = {"status": self.state, "list": list(self.guests.values())}.get(call)
@@ -129,6 +130,28 @@ def one_key_brings_a_guest_to_the_front_and_keys_reach_only_it(directory, keep):
     assert company.typed["work"].startswith(b"hi") and b"x" not in company.typed["work"]
 
 
+def a_person_goes_back_and_gets_their_words_without_a_shell(directory, keep):
+    company, _, screen = played(directory, keep)
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("r")
+    screen.wait("the question", lambda lines: "back to the release before?" in lines[-1])
+    screen.press("Up")
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("r")
+    screen.wait("the question", lambda lines: "back to the release before?" in lines[-1])
+    assert ("revert", "work") not in company.asked
+    screen.press("r")
+    screen.wait("the answer", lambda lines: "is used from the next start on" in lines[-1])
+    assert ("revert", "work") in company.asked
+    screen.press("w")
+    lines = screen.wait("the words", lambda lines: "nine words" in lines[1] and lines)
+    print("# " + "\n# ".join(lines[:8]))
+    assert len(company.phrases) == 1 and len(company.phrases[0].split()) == 9 and lines[3].strip() == company.phrases[0], lines[3]
+    screen.press("s")
+    screen.wait("no words", lambda lines: "IN FRONT: Bulkhead" in lines[-1] and company.phrases[0] not in "\n".join(lines))
+    assert ("start", "work") not in company.asked, "the key that ends the words did something else"
+
+
 def escapes_of_a_guest_do_not_paint_over_the_line_that_says_who_is_in_front(directory, keep):
     company, _, screen = played(directory, keep)
     screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
@@ -179,6 +202,7 @@ def without_the_console_between_the_terminal_answers(directory, keep):
 if __name__ == "__main__":
     tell([overview_shows_guests_lease_policy_and_what_the_company_sees,
           one_key_brings_a_guest_to_the_front_and_keys_reach_only_it,
+          a_person_goes_back_and_gets_their_words_without_a_shell,
           escapes_of_a_guest_do_not_paint_over_the_line_that_says_who_is_in_front,
           without_the_console_between_the_same_escapes_succeed,
           the_persons_terminal_answers_no_question_of_a_guest,
