@@ -333,28 +333,18 @@ static int open_backup(struct agent *agent, const struct agent_disk_row *row, ui
 	return result;
 }
 
-/** Brings the backup's blocks to a plain file at `into`, or into the layer "restored". */
+/** Brings the backup's blocks into a plain file or, if that is -1, into the layer "restored". */
 static int bring(struct agent *agent, const struct agent_disk_row *row, uint64_t number,
-		 const char *folder, const char *into, char version[65])
+		 const char *folder, int file, char version[65])
 {
 	struct open_backup backup;
 	struct user_disk_target target = {
-	    .file = -1, .folder = folder, .layer = "restored", .label = "user", .key = backup.key};
+	    .file = file, .folder = folder, .layer = "restored", .label = "user", .key = backup.key};
 	int result = open_backup(agent, row, number, &backup);
 
 	if (result != 0)
 		return result;
-	if (into) {
-		target.file = open(into, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		if (target.file < 0)
-			result = agent_fail(agent, -errno, "%s: %s", into, strerror(errno));
-	}
-	if (result == 0)
-		result = user_disk_fetch(agent, &backup.disk, row->disk, backup.envelope, &target, version);
-	if (target.file >= 0)
-		close(target.file);
-	if (into && result != 0)
-		unlink(into);
+	result = user_disk_fetch(agent, &backup.disk, row->disk, backup.envelope, &target, version);
 	close_backup(&backup);
 	return result;
 }
@@ -449,7 +439,7 @@ static int bring_and_replace(struct agent *agent, struct agent_disk_row *row, ui
 	if (result != 0)
 		agent_fail(agent, result, "%s: %s", folder, strerror(-result));
 	if (result == 0)
-		result = bring(agent, row, number, folder, NULL, version);
+		result = bring(agent, row, number, folder, -1, version);
 	if (result == 0)
 		result = replace(agent, row, number, epoch, folder, version);
 	end_rest(agent);
@@ -478,6 +468,6 @@ int agent_backup_restore(struct agent *agent, const struct agent_restore *restor
 		return result;
 	if (restore->path)
 		return bring_file(agent, &row, number, restore->path, restore->file);
-	return restore->into ? bring(agent, &row, number, NULL, restore->into, version)
-			     : bring_and_replace(agent, &row, number, epoch);
+	return restore->is_copy ? bring(agent, &row, number, NULL, restore->file, version)
+				: bring_and_replace(agent, &row, number, epoch);
 }

@@ -23,10 +23,9 @@ struct agent_restore {
 	const char *disk;   /* at the server; NULL: the guest's own */
 	uint64_t number;    /* backup; 0: the newest of the main branch */
 	const char *phrase; /* NULL: the vault has the key already */
-	const char *
-	    into; /* NULL: replaces the guest's disk, and this PC becomes its writer; else a file */
-	const char *path; /* NULL: the whole disk; else this file in it, written to `file` */
-	int file;
+	bool is_copy;	  /* written to `file`; else it replaces the guest's disk, and this PC becomes its writer */
+	const char *path; /* of a copy. NULL: the whole disk; else this file in it */
+	int file;	  /* that whoever asks has opened to read and write, with their own rights; -1: none */
 };
 
 int agent_backup_restore(struct agent *agent, const struct agent_restore *restore);

@@ -276,15 +276,15 @@ static int work_restore(struct request *request)
 	    .disk = text_of(request, "disk"),
 	    .number = (uint64_t)json_integer_value(json_object_get(request->body, "number")),
 	    .phrase = text_of(request, "phrase"),
-	    .into = text_of(request, "into"),
+	    .is_copy = json_is_true(json_object_get(request->body, "copy")),
 	    .path = text_of(request, "path"),
 	    .file = request->file};
 	int result = guest_of(request, &restore.guest);
 
 	if (result != 0)
 		return result;
-	if (restore.path && restore.file < 0)
-		return wrong(request, -EINVAL, "say where to write the file");
+	if ((restore.is_copy || restore.path) != (restore.file >= 0))
+		return wrong(request, -EINVAL, "a copy needs a file to write it to, and nothing else does");
 	say(request, "Restoring");
 	return take_error(request, agent_backup_restore(request->agent, &restore));
 }

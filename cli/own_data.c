@@ -89,12 +89,12 @@ static int run_restore(const struct cli_context *context)
 		json_object_set_new(request, "phrase", json_string(phrase));
 	if (cli_value(context, "disk"))
 		json_object_set_new(request, "disk", json_string(cli_value(context, "disk")));
-	if (cli_value(context, "into"))
-		json_object_set_new(request, "into", json_string(cli_value(context, "into")));
-	if (cli_value(context, "file")) {
+	if (cli_value(context, "file"))
 		json_object_set_new(request, "path", json_string(cli_value(context, "file")));
-		json_object_del(request, "into");
-		file = open(cli_value(context, "into"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (cli_value(context, "into")) {
+		/* Opened here: the agent has other rights than who asks. */
+		json_object_set_new(request, "copy", json_true());
+		file = open(cli_value(context, "into"), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (file < 0) {
 			json_decref(request);
 			request = NULL;

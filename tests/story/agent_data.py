@@ -47,6 +47,8 @@ def data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing(
     restored = os.path.join(directory, "restored")
     second.command("backup", "restore", "work", "--into", restored)
     assert read_file(restored, 0, 5) == b"first" and read_file(restored, 16384, 5) == b"third"
+    # A copy goes where whoever asks may write, which may be where the agent may not.
+    assert second.command("backup", "restore", "work", "--into", restored, ok=False)[0] == 1, "a file that was there was taken"
     listing = company.admin("backup", "list", "alice.work", "--json")
     assert '"side"' in listing, listing
 
