@@ -73,10 +73,11 @@ def steps(small):
         *fleet_steps.BEGIN,
         *([] if small else pc_steps.INSTALL),
         *fleet_steps.PUBLISH,
-        *([] if small else pc_steps.WORK),
-        *fleet_steps.ENROL,
-        *(fleet_steps.UPDATE if small else []),
+        *(fleet_steps.SMALL if small else pc_steps.WORK),
+        *fleet_steps.BACKUP,
+        *(fleet_steps.SMALL_SECOND if small else pc_steps.SECOND),
         *fleet_steps.LOST,
+        *([] if small else pc_steps.LAST),
     ]
 
 
