@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IO_APIC_PAGE   0xfec00000ull
 #define IO_APIC_INPUTS 24u
 
 struct io_apic {

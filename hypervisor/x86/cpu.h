@@ -30,7 +30,6 @@
 
 #define RFLAGS_FIXED   (1ull << 1)
 #define RFLAGS_IF      (1ull << 9)
-#define RFLAGS_DF      (1ull << 10)
 
 #define MSR_TSC	       0x10u
 #define MSR_APIC_BASE  0x1bu

@@ -20,7 +20,6 @@
 #define KEYD_MAGIC	       0x444b4842u /* "BHKD" */
 #define KEYD_VERSION	       1
 #define KEYD_MESSAGE_MAX_BYTES 65536
-#define KEYD_KEY_BYTES	       32
 #define KEYD_NAME_MAX_BYTES    128
 
 enum keyd_call {

@@ -27,7 +27,6 @@
 #define AMDVI_CONTROL_ENABLE	   (1ull << 0)
 #define AMDVI_CONTROL_HT_TUNNEL	   (1ull << 1)
 #define AMDVI_CONTROL_EVENT_LOG	   (1ull << 2)
-#define AMDVI_CONTROL_WAIT_INT	   (1ull << 4)
 #define AMDVI_CONTROL_PASS_PW	   (1ull << 8)
 #define AMDVI_CONTROL_RES_PASS_PW  (1ull << 9)
 #define AMDVI_CONTROL_COHERENT	   (1ull << 10)
