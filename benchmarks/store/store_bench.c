@@ -1,9 +1,9 @@
 /*
  * store_bench.c: the store's library as a command for the benchmark beside this file; not a product.
  *
- *   store_bench publish STORE DISK LABEL [BASE-LABEL] [fast]   prints bytes added to the store
- *   store_bench backup STORE DISK LABEL BASE-LABEL CHANGES     CHANGES: lines "first-block count"
- *   store_bench fetch FROM TO LABEL                            prints bytes asked of the source
+ *   store_bench publish STORE DISK LABEL [BASE-LABEL] [fast|small]   prints bytes added to the store
+ *   store_bench backup STORE DISK LABEL BASE-LABEL CHANGES           CHANGES: lines "first-block count"
+ *   store_bench fetch FROM TO LABEL                                  prints bytes asked of the source
  *   store_bench expand STORE LABEL OUT
  *   store_bench collect STORE
  */
@@ -72,6 +72,9 @@ static int publish(int count, char **words)
 	options.created = (uint64_t)time(NULL);
 	if (count > 5 && !strcmp(words[count - 1], "fast")) {
 		options.level = PUBLISH_LEVEL_FAST;
+		count--;
+	} else if (count > 5 && !strcmp(words[count - 1], "small")) {
+		options.level = PUBLISH_LEVEL_UPDATE;
 		count--;
 	}
 	if (count > 5) {
