@@ -7,9 +7,8 @@
 #include "store/expand.h"
 #include "store/store.h"
 
-/* Levels of zstd: without a base, from a change map, on top of a base, and for who asks for speed. */
+/* Levels of zstd: without a base or from a change map, on top of a base, and for who asks for speed. */
 #define PUBLISH_LEVEL_FIRST  2
-#define PUBLISH_LEVEL_BACKUP 3
 #define PUBLISH_LEVEL_UPDATE 4
 #define PUBLISH_LEVEL_FAST   1
 

@@ -358,8 +358,7 @@ def end():
 
 BEGIN = [("A company begins: its server, and its keys away from it", begin)]
 PUBLISH = [("It publishes version 1 of a machine, described and signed", publish)]
-# By the product's programs on this machine; pc_steps.py has the same of an emulated PC.
-# The PCs of small; pc_steps.py has the emulated ones.
+# The PCs of --small are the product's programs on this machine; pc_steps.py has the emulated ones.
 SMALL = [("A PC enrols and the version arrives", enrol),
          ("Version 2: only the difference moves, one step back works", update)]
 SMALL_SECOND = [("A second PC of the same user enrols", second_pc)]
