@@ -36,10 +36,10 @@ def install(say):
     """Makes the installer's medium with a one-time token on it, and lets it put Bulkhead on an empty disk."""
     company = Fleet.company
     token = company.token("alice", f"https://{installed_pc.SERVER}")
-    Shown.pc = installed_pc.InstalledPc(company.directory, "first", company.port, memory_mib=MEMORY_MIB, disk_mib=DISK_MIB,
+    Shown.pc = installed_pc.InstalledPc(company.directory, "laptop", company.port, memory_mib=MEMORY_MIB, disk_mib=DISK_MIB,
                                         devices=pc_secret.EDU)
     medium = installed_pc.make_image(company.directory, 1, answers=[
-        *installed_pc.SMALL, "unattended=yes", f"token={token}", "name=first", "after=poweroff"])
+        *installed_pc.SMALL, "unattended=yes", f"token={token}", "name=laptop", "after=poweroff"])
     say(f"the medium: {os.path.getsize(medium) >> 20} MiB, unattended")
     Shown.pc.install(medium)
     say(f"installed; the recovery key was shown once: {Shown.pc.recovery[:9]} …")
@@ -63,12 +63,12 @@ def work(say):
     pc = Shown.pc
     company = Fleet.company
     _set_line(LINE_KIB)
-    Fleet.pc = TypedPc(pc, "first")
+    Fleet.pc = TypedPc(pc, "laptop")
     pc.start(more_disks=[debian("personal", ["--size", "1024", "--packages", "nano"]), pc_secret.tools(company.directory)])
     for line in pc.run("bulkhead status").splitlines():
         if re.match(r"(protected|not protected|  )", line):
             say(line)
-    wait_for("the PC at the server", lambda: any(device["name"] == "first" for device in json.loads(
+    wait_for("the PC at the server", lambda: any(device["name"] == "laptop" for device in json.loads(
         company.admin("device", "list", "--json"))), installed_pc.SECONDS)
     pc.run("until bulkhead guest start work; do sleep 1; done")  # as soon as its first blocks are there
     at_start = fetched(pc)
