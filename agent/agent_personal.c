@@ -206,6 +206,8 @@ static int create(struct personal *personal, json_t **answer)
 	if (personal->file < 0)
 		return personal_complain(personal, -EINVAL, "give the disk to start from (--disk FILE)");
 	result = personal_must_not_exist(personal);
+	if (result != 0)
+		return result; /* the guest that is there keeps its keys */
 	for (size_t i = 0; result == 0 && i < KEY_COUNT; i++)
 		result = seal_key(personal, key_names[i], NULL);
 	if (result == 0)

@@ -263,7 +263,10 @@ def own_guest_moves_to_another_pc_in_one_encrypted_file(directory, keep):
     status, text = second.command("guest", "import", "personal", portable, stdin="babab " * 9 + "\n", ok=False)
     assert status == 1 and not second.guests(), text
     second.command("guest", "import", "personal", portable, stdin=phrase.group(1) + "\n")
-    second.start("personal")
+    for again in (("create", "personal", "--disk", raw), ("import", "personal", portable)):
+        status, text = second.command("guest", *again, stdin=phrase.group(1) + "\n", ok=False)
+        assert status == 1 and "there is such a guest already" in text, text
+    second.start("personal")  # whoever was refused took nothing away
     assert second.read("personal", 3 << 20, len(content), "system") == content
 
 
