@@ -159,6 +159,7 @@ static int start_monitor(struct agent *agent, struct agent_running *running, con
 	if (result != 0)
 		return result;
 	snprintf(log, sizeof(log), "%s/" MONITOR_LOG, running->directory);
+	unlink(log); /* of the start before: what it said is in our own log */
 	snprintf(release, sizeof(release), "%llu", (unsigned long long)running->release);
 	running->monitor = agent_spawn(&agent->config.monitor,
 				 (const struct agent_value[]){{"name", running->name},
@@ -244,8 +245,8 @@ static int serve_devices(struct agent *agent, struct agent_running *running, con
 	return result;
 }
 
-/** Puts the last line of the monitor's log into `error`: why it ended before its guest was sealed. */
-static int monitor_ended(const struct agent_running *running, char error[AGENT_ERROR_MAX])
+/** The last line of the monitor's log: why it ended, if it was not asked to. */
+static void monitors_reason(const struct agent_running *running, char line[201])
 {
 	char path[AGENT_PATH_MAX], *last;
 	unsigned char *text = NULL;
@@ -256,9 +257,16 @@ static int monitor_ended(const struct agent_running *running, char error[AGENT_E
 	while (size > 0 && text[size - 1] == '\n')
 		text[--size] = '\0';
 	last = text ? strrchr((char *)text, '\n') : NULL;
-	snprintf(error, AGENT_ERROR_MAX, "%s: its monitor ended before the guest was sealed: %.200s", running->name,
-		 last ? last + 1 : text && size > 0 ? (char *)text : "it says not why");
+	snprintf(line, 201, "%s", last ? last + 1 : text && size > 0 ? (char *)text : "it says not why");
 	free(text);
+}
+
+static int monitor_ended(const struct agent_running *running, char error[AGENT_ERROR_MAX])
+{
+	char why[201];
+
+	monitors_reason(running, why);
+	snprintf(error, AGENT_ERROR_MAX, "%s: its monitor ended before the guest was sealed: %s", running->name, why);
 	return -ECHILD;
 }
 
@@ -385,7 +393,7 @@ void agent_guest_stop_all(struct agent *agent)
 /** The monitor ended: its disks' servers get their chance to flush, then the guest is down. */
 static void guest_ended(struct agent *agent, struct agent_running *running, int status)
 {
-	char config[AGENT_PATH_MAX + 16];
+	char config[AGENT_PATH_MAX + 16], why[201] = "";
 
 	running->monitor = 0;
 	for (int i = 0; i < AGENT_SERVERS; i++) {
@@ -401,8 +409,10 @@ static void guest_ended(struct agent *agent, struct agent_running *running, int 
 	}
 	snprintf(config, sizeof(config), "%s/" CONFIG_IMAGE, running->directory);
 	unlink(config);
-	agent_log(AGENT_INFO, "guest.ended", "s:s, s:i", "guest", running->name, "status",
-		  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+	if (status != 0)
+		monitors_reason(running, why);
+	agent_log(status == 0 ? AGENT_INFO : AGENT_WARNING, "guest.ended", "s:s, s:i, s:s*", "guest", running->name, "status",
+		  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), "why", why[0] ? why : NULL);
 	if (agent->effective.values[POLICY_PERSISTENCE].number == 1 && !agent->config.personal)
 		agent_disks_discard_overlay(agent, running->name, running->release);
 	agent_guest_switch(agent, running->name);
