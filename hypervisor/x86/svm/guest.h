@@ -43,6 +43,7 @@ struct svm_vcpu {
 	uint32_t is_waiting;   /* for a start-up message */
 	uint32_t is_halted;
 	uint32_t is_nmi_pending, is_nmi_blocked;
+	uint8_t offered; /* vector of the virtual interrupt that the guest may take in this stay; 0: none */
 	uint64_t told_deadline; /* the driver's timer stands there, or has fired */
 	uint64_t clock_address; /* as the guest wrote it */
 };
@@ -85,6 +86,9 @@ bool svm_guest_halt(struct vcpu *vcpu, struct bulkhead_run *run);
 
 /** An exit that came between STI and HLT: the processor forgets the interrupt shadow, and the sleep would miss it. */
 void svm_guest_keep_shadow(struct vcpu *vcpu);
+
+/** After a stay: whether the guest took the interrupt that it was offered (15.21.4: the request is gone then). */
+void svm_guest_account_interrupt(struct vcpu *vcpu);
 
 /* guest_mmio.c: instructions that the hypervisor carries out. */
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Interrupts of a guest with a platform: between two stays in the guest its timer may fire, signals arrive, and what is
- * pending is injected. Interrupts are injected as events; the virtual interrupt request only asks for an exit when the
- * guest becomes ready (15.21.4): its own delivery loses the vector on some processors when it faults.
+ * pending is offered as the virtual interrupt (15.21.4), which the guest takes when it is ready. After the stay the request
+ * says whether it did. An injected event would do the same; but QEMU 7.2 delivers one of type interrupt a
+ * second time if another of its threads wants something of the processor before the next exit, whatever the guest's IF is.
+ * There a delivery that faults names the vector as an exception's: that one is forgotten and offered again.
  */
 #include "../../core/guest_platform.h"
 #include "guest.h"
@@ -122,6 +124,7 @@ static void inject(struct svm_vcpu *guest, struct local_apic *local)
 	struct vmcb *vmcb = guest->vmcb;
 	int vector;
 
+	guest->offered = 0;
 	vmcb->virtual_interrupt = VIRTUAL_MASKING;
 	vmcb->intercept1 &= ~INTERCEPT1_VINTR;
 	if (guest->is_nmi_pending && !guest->is_nmi_blocked && can_inject(vmcb)) {
@@ -134,13 +137,27 @@ static void inject(struct svm_vcpu *guest, struct local_apic *local)
 	vector = local_apic_pending(local);
 	if (vector < 0)
 		return;
-	if (can_inject(vmcb) && accepts(vmcb)) {
-		local_apic_accept(local, (uint8_t)vector);
-		vmcb->event = (uint64_t)vector | EVENT_INTERRUPT | EVENT_VALID;
-		return;
-	}
 	vmcb->virtual_interrupt |= VIRTUAL_REQUEST | VIRTUAL_PRIORITY | VIRTUAL_ANYWAY;
-	vmcb->intercept1 |= INTERCEPT1_VINTR;
+	if (can_inject(vmcb) && accepts(vmcb)) {
+		guest->offered = (uint8_t)vector;
+		vmcb->virtual_interrupt |= (uint64_t)vector << VIRTUAL_VECTOR_SHIFT;
+	} else {
+		vmcb->intercept1 |= INTERCEPT1_VINTR;
+	}
+}
+
+void svm_guest_account_interrupt(struct vcpu *vcpu)
+{
+	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
+	struct vmcb *vmcb = guest->vmcb;
+
+	if (!guest->offered)
+		return;
+	if (!(vmcb->virtual_interrupt & VIRTUAL_REQUEST))
+		local_apic_accept(local_of(vcpu), guest->offered);
+	else if ((uint8_t)vmcb->exit_interrupt == guest->offered)
+		vmcb->event = 0; /* its delivery faulted; it is offered again */
+	guest->offered = 0;
 }
 
 bool svm_guest_prepare(struct processor *processor, struct vcpu *vcpu, struct bulkhead_run *run)

@@ -227,7 +227,7 @@ static void forget_branches(void)
 }
 
 /* One stay in the guest. With GIF clear, IF only says that a pending interrupt ends it (15.21.1). */
-static void enter(struct processor *processor, struct vmcb *vmcb)
+static void enter(struct processor *processor, struct vcpu *vcpu, struct vmcb *vmcb)
 {
 	processor_poll_flush();
 	core.stats[processor->index].guest_flushes += vmcb->tlb_control != 0;
@@ -236,6 +236,7 @@ static void enter(struct processor *processor, struct vmcb *vmcb)
 	__asm__ volatile("cli");
 	vmcb->tlb_control = 0;
 	vmcb->event = vmcb->exit_interrupt & EVENT_VALID ? vmcb->exit_interrupt : 0;
+	svm_guest_account_interrupt(vcpu);
 }
 
 /*
@@ -249,7 +250,7 @@ static void stay(struct processor *processor, struct vcpu *vcpu, struct bulkhead
 	do {
 		__atomic_store_n(&guest->is_inside, 1, __ATOMIC_SEQ_CST);
 		while (svm_guest_prepare(processor, vcpu, run)) {
-			enter(processor, guest->vmcb);
+			enter(processor, vcpu, guest->vmcb);
 			if (!svm_guest_exit(processor, vcpu, run))
 				break;
 		}

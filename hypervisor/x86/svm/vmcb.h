@@ -124,6 +124,7 @@ static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define VIRTUAL_REQUEST	 (1ull << 8)
 #define VIRTUAL_PRIORITY (0xfull << 16) /* of the request */
 #define VIRTUAL_ANYWAY	 (1ull << 20)	/* whatever the task priority is */
+#define VIRTUAL_VECTOR_SHIFT 32
 #define VIRTUAL_MASKING	 (1ull << 24)	/* the host's IF decides about exits */
 
 #define CODE_64BIT (1u << 9) /* segment attributes: L, D */

@@ -144,10 +144,25 @@ static bool prepare(unsigned int i)
 	return svm_guest_prepare(&processors[i], &guest->vcpus[i], run_page(i));
 }
 
-/* The processor delivers what was injected and later exits. */
-static bool leave(unsigned int i, uint64_t code, uint64_t info1, uint64_t info2)
+/* The vector of the virtual interrupt that the guest may take, or 0. */
+static unsigned int offered(unsigned int i)
+{
+	return blocks[i].intercept1 & INTERCEPT1_VINTR ? 0 : blocks[i].virtual_interrupt >> VIRTUAL_VECTOR_SHIFT & 0xff;
+}
+
+/* The guest's stay ends, and an interrupt that it was offered is taken or is not. */
+static void stay(unsigned int i, bool takes)
 {
 	blocks[i].event = 0;
+	if (takes)
+		blocks[i].virtual_interrupt &= ~VIRTUAL_REQUEST;
+	svm_guest_account_interrupt(&guest->vcpus[i]);
+}
+
+/* The processor delivers what was injected or offered and later exits. */
+static bool leave(unsigned int i, uint64_t code, uint64_t info1, uint64_t info2)
+{
+	stay(i, true);
 	blocks[i].exit_code = code;
 	blocks[i].exit_info1 = info1;
 	blocks[i].exit_info2 = info2;
@@ -175,19 +190,61 @@ static uint64_t msr_read(unsigned int i, uint32_t msr)
 	return blocks[i].rax | processors[i].gpr[GPR_RDX] << 32;
 }
 
-static void an_interrupt_is_injected_when_the_guest_accepts_it(void **state)
+static void an_interrupt_is_offered_when_the_guest_accepts_it(void **state)
 {
 	(void)state;
 	(void)local_apic_post(local(0), 0x40, false);
 	assert_true(prepare(0));
-	assert_int_equal(blocks[0].event, 0x40 | EVENT_INTERRUPT | EVENT_VALID);
-	assert_int_equal(local_apic_pending(local(0)), -1);
+	assert_int_equal(offered(0), 0x40);
+	assert_true(blocks[0].virtual_interrupt & VIRTUAL_REQUEST);
+	assert_int_equal(local_apic_pending(local(0)), 0x40);
 	/* The same priority waits for the end of the first, without a window. */
 	(void)local_apic_post(local(0), 0x41, false);
 	assert_true(leave(0, EXIT_CPUID, 0, 0));
+	assert_int_equal(local_apic_pending(local(0)), -1);
 	assert_true(prepare(0));
-	assert_int_equal(blocks[0].event, 0);
+	assert_int_equal(offered(0), 0);
+	assert_int_equal(blocks[0].virtual_interrupt, VIRTUAL_MASKING);
 	assert_false(blocks[0].intercept1 & INTERCEPT1_VINTR);
+}
+
+static void an_interrupt_that_was_not_taken_is_offered_again(void **state)
+{
+	(void)state;
+	(void)local_apic_post(local(0), 0x40, false);
+	assert_true(prepare(0));
+	stay(0, false);
+	assert_int_equal(local_apic_pending(local(0)), 0x40);
+	(void)local_apic_post(local(0), 0x50, false);
+	assert_true(prepare(0));
+	assert_int_equal(offered(0), 0x50);
+	stay(0, true);
+	assert_int_equal(local_apic_pending(local(0)), -1);
+	/* What was accounted for is not a second time. */
+	stay(0, true);
+	assert_int_equal(local(0)->in_service[0x50 / 32] >> 0x50 % 32 & 1, 1);
+	assert_int_equal(local(0)->in_service[0x40 / 32] >> 0x40 % 32 & 1, 0);
+}
+
+static void an_interrupt_whose_delivery_faults_is_no_event(void **state)
+{
+	(void)state;
+	(void)local_apic_post(local(0), 0x40, false);
+	assert_true(prepare(0));
+	/* As QEMU says it: the vector, of an exception, with the request still there. */
+	blocks[0].exit_interrupt = 0x40 | EVENT_EXCEPTION | EVENT_VALID;
+	blocks[0].event = blocks[0].exit_interrupt;
+	svm_guest_account_interrupt(&guest->vcpus[0]);
+	assert_int_equal(blocks[0].event, 0);
+	assert_int_equal(local_apic_pending(local(0)), 0x40);
+	/* As the manual says it: an interrupt that was taken, and is delivered again. */
+	assert_true(prepare(0));
+	blocks[0].exit_interrupt = 0x40 | EVENT_INTERRUPT | EVENT_VALID;
+	blocks[0].event = blocks[0].exit_interrupt;
+	blocks[0].virtual_interrupt &= ~VIRTUAL_REQUEST;
+	svm_guest_account_interrupt(&guest->vcpus[0]);
+	assert_int_equal(blocks[0].event & 0xff, 0x40);
+	assert_int_equal(local_apic_pending(local(0)), -1);
 }
 
 static void a_closed_guest_gets_a_window_first(void **state)
@@ -201,10 +258,10 @@ static void a_closed_guest_gets_a_window_first(void **state)
 	assert_true(blocks[0].virtual_interrupt & VIRTUAL_REQUEST);
 	blocks[0].rflags |= RFLAGS_IF;
 	assert_true(leave(0, EXIT_VINTR, 0, 0));
+	assert_int_equal(local_apic_pending(local(0)), 0x40);
 	assert_true(prepare(0));
-	assert_int_equal(blocks[0].event & 0xff, 0x40);
+	assert_int_equal(offered(0), 0x40);
 	assert_false(blocks[0].intercept1 & INTERCEPT1_VINTR);
-	assert_int_equal(blocks[0].virtual_interrupt, VIRTUAL_MASKING);
 }
 
 static void what_was_being_delivered_comes_before_a_new_interrupt(void **state)
@@ -231,7 +288,7 @@ static void hlt_ends_the_run_and_an_interrupt_ends_hlt(void **state)
 	(void)local_apic_post(local(0), 0x40, false);
 	assert_false(svm_guest_sleeps(&guest->vcpus[0]));
 	assert_true(prepare(0));
-	assert_int_equal(blocks[0].event & 0xff, 0x40);
+	assert_int_equal(offered(0), 0x40);
 }
 
 static void hlt_with_interrupts_off_sleeps_on(void **state)
@@ -258,7 +315,7 @@ static void an_exit_between_sti_and_hlt_does_not_lose_the_wake_up(void **state)
 	assert_true(prepare(0));
 	/* The interrupt returns behind HLT, as if it had been executed. */
 	assert_int_equal(blocks[0].rip, CODE_AT + 1);
-	assert_int_equal(blocks[0].event & 0xff, 0x40);
+	assert_int_equal(offered(0), 0x40);
 	/* Another instruction in the shadow is left alone. */
 	CODE(0x90);
 	blocks[0].interrupt_shadow = 1;
@@ -301,7 +358,7 @@ static void a_deadline_is_told_once_unless_it_moves_earlier(void **state)
 	/* One that has passed interrupts at the next entry. */
 	assert_true(msr_write(0, 0x6e0, 1));
 	assert_true(prepare(0));
-	assert_int_equal(blocks[0].event & 0xff, 0xec);
+	assert_int_equal(offered(0), 0xec);
 }
 
 static void a_second_processor_waits_and_starts_where_it_is_told(void **state)
@@ -352,7 +409,7 @@ static void a_running_vcpu_is_rung_and_not_named(void **state)
 	/* Its processor exits by the NMI and goes on with the interrupt; nothing is the service domain's. */
 	assert_true(leave(1, EXIT_NMI, 0, 0));
 	assert_true(prepare(1));
-	assert_int_equal(blocks[1].event & 0xff, 0x40);
+	assert_int_equal(offered(1), 0x40);
 	/* With something for the service domain it leaves. */
 	processors[1].requests = REQUEST_NMI;
 	assert_false(leave(1, EXIT_NMI, 0, 0));
@@ -566,7 +623,9 @@ static void firmware_finds_the_size_of_memory_inside(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(an_interrupt_is_injected_when_the_guest_accepts_it, setup),
+		cmocka_unit_test_setup(an_interrupt_is_offered_when_the_guest_accepts_it, setup),
+		cmocka_unit_test_setup(an_interrupt_that_was_not_taken_is_offered_again, setup),
+		cmocka_unit_test_setup(an_interrupt_whose_delivery_faults_is_no_event, setup),
 		cmocka_unit_test_setup(a_closed_guest_gets_a_window_first, setup),
 		cmocka_unit_test_setup(what_was_being_delivered_comes_before_a_new_interrupt, setup),
 		cmocka_unit_test_setup(hlt_ends_the_run_and_an_interrupt_ends_hlt, setup),
