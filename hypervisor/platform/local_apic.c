@@ -131,6 +131,12 @@ void local_apic_accept(struct local_apic *apic, uint8_t vector)
 	apic->in_service[vector / 32] |= 1u << vector % 32;
 }
 
+void local_apic_unaccept(struct local_apic *apic, uint8_t vector)
+{
+	apic->in_service[vector / 32] &= ~(1u << vector % 32);
+	__atomic_or_fetch(&apic->request[vector / 32], 1u << vector % 32, __ATOMIC_SEQ_CST);
+}
+
 bool local_apic_post(struct local_apic *apic, uint8_t vector, bool is_level)
 {
 	uint32_t bit = 1u << vector % 32;

@@ -106,6 +106,9 @@ int local_apic_pending(const struct local_apic *apic);
 /** Owner: moves a request into service, as the processor's acknowledge cycle does. */
 void local_apic_accept(struct local_apic *apic, uint8_t vector);
 
+/** Owner: takes an acceptance back: the vector is a request again. */
+void local_apic_unaccept(struct local_apic *apic, uint8_t vector);
+
 /** Owner: lets the timer fire if its time has come. */
 void local_apic_tick(struct local_apic *apic, uint64_t now);
 

@@ -139,6 +139,8 @@ static void inject(struct svm_vcpu *guest, struct local_apic *local)
 		return;
 	vmcb->virtual_interrupt |= VIRTUAL_REQUEST | VIRTUAL_PRIORITY | VIRTUAL_ANYWAY;
 	if (can_inject(vmcb) && accepts(vmcb)) {
+		/* In service from now on: a request that comes while the guest is inside is another one. */
+		local_apic_accept(local, (uint8_t)vector);
 		guest->offered = (uint8_t)vector;
 		vmcb->virtual_interrupt |= (uint64_t)vector << VIRTUAL_VECTOR_SHIFT;
 	} else {
@@ -153,10 +155,11 @@ void svm_guest_account_interrupt(struct vcpu *vcpu)
 
 	if (!guest->offered)
 		return;
-	if (!(vmcb->virtual_interrupt & VIRTUAL_REQUEST))
-		local_apic_accept(local_of(vcpu), guest->offered);
-	else if ((uint8_t)vmcb->exit_interrupt == guest->offered)
-		vmcb->event = 0; /* its delivery faulted; it is offered again */
+	if (vmcb->virtual_interrupt & VIRTUAL_REQUEST) {
+		local_apic_unaccept(local_of(vcpu), guest->offered);
+		if ((uint8_t)vmcb->exit_interrupt == guest->offered)
+			vmcb->event = 0; /* its delivery faulted */
+	}
 	guest->offered = 0;
 }
 
