@@ -25,6 +25,7 @@
 #include "identity.h"
 
 #define MONITOR_LOG  "monitor.log"
+#define REASON_MAX   201 /* bytes of a line of it that is handed on */
 #define STOP_SECONDS 90 /* from asking to killing: a whole Debian ends in that time */
 
 struct agent_running *agent_guest_running(struct agent *agent, const char *name)
@@ -245,8 +246,11 @@ static int serve_devices(struct agent *agent, struct agent_running *running, con
 	return result;
 }
 
-/** The last line of the monitor's log: why it ended, if it was not asked to. */
-static void monitors_reason(const struct agent_running *running, char line[201])
+/**
+ * The last line of the monitor's log: why it ended, if it was not asked to. The monitor may have been taken over: what is
+ * no plain character becomes one, or the line it is handed on in would be no JSON.
+ */
+static void monitors_reason(const struct agent_running *running, char line[REASON_MAX])
 {
 	char path[AGENT_PATH_MAX], *last;
 	unsigned char *text = NULL;
@@ -257,13 +261,16 @@ static void monitors_reason(const struct agent_running *running, char line[201])
 	while (size > 0 && text[size - 1] == '\n')
 		text[--size] = '\0';
 	last = text ? strrchr((char *)text, '\n') : NULL;
-	snprintf(line, 201, "%s", last ? last + 1 : text && size > 0 ? (char *)text : "it says not why");
+	snprintf(line, REASON_MAX, "%s", last ? last + 1 : text && size > 0 ? (char *)text : "it says not why");
 	free(text);
+	for (char *at = line; *at; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
 }
 
 static int monitor_ended(const struct agent_running *running, char error[AGENT_ERROR_MAX])
 {
-	char why[201];
+	char why[REASON_MAX];
 
 	monitors_reason(running, why);
 	snprintf(error, AGENT_ERROR_MAX, "%s: its monitor ended before the guest was sealed: %s", running->name, why);
@@ -393,7 +400,7 @@ void agent_guest_stop_all(struct agent *agent)
 /** The monitor ended: its disks' servers get their chance to flush, then the guest is down. */
 static void guest_ended(struct agent *agent, struct agent_running *running, int status)
 {
-	char config[AGENT_PATH_MAX + 16], why[201] = "";
+	char config[AGENT_PATH_MAX + 16], why[REASON_MAX] = "";
 
 	running->monitor = 0;
 	for (int i = 0; i < AGENT_SERVERS; i++) {
@@ -409,9 +416,9 @@ static void guest_ended(struct agent *agent, struct agent_running *running, int 
 	}
 	snprintf(config, sizeof(config), "%s/" CONFIG_IMAGE, running->directory);
 	unlink(config);
-	if (status != 0)
+	if (status != 0 && !running->stopping)
 		monitors_reason(running, why);
-	agent_log(status == 0 ? AGENT_INFO : AGENT_WARNING, "guest.ended", "s:s, s:i, s:s*", "guest", running->name, "status",
+	agent_log(why[0] ? AGENT_WARNING : AGENT_INFO, "guest.ended", "s:s, s:i, s:s*", "guest", running->name, "status",
 		  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), "why", why[0] ? why : NULL);
 	if (agent->effective.values[POLICY_PERSISTENCE].number == 1 && !agent->config.personal)
 		agent_disks_discard_overlay(agent, running->name, running->release);
