@@ -81,7 +81,9 @@ struct agent {
 	char resting[AGENT_NAME_MAX]; /* the guest whose resting user disk is in use; empty: none */
 	bool resting_to_be_replaced;  /* by a restore: the guest cannot start */
 	bool rest_is_over;	      /* by a backup, which is asked to let go: the guest starts */
-	int64_t last_contact, last_lease, last_report;
+	int64_t last_contact, last_lease;
+	int64_t next_round;	    /* with the server; this and the next: the working thread's alone */
+	unsigned int failed_rounds; /* in a row */
 	char trouble[AGENT_ERROR_MAX]; /* what last went wrong with the server; empty: nothing */
 
 	struct pace pace;	     /* of all transfers together */

@@ -18,6 +18,7 @@
 #include "agent_keys.h"
 #include "agent_log.h"
 #include "agent_personal.h"
+#include "agent_sync.h"
 #include "agent_work.h"
 #include "appliances.h"
 #include "arrival.h"
@@ -200,19 +201,16 @@ static int serve_revert(struct request *request)
 	return result;
 }
 
-static int serve_sync(struct request *request)
-{
-	pthread_mutex_lock(&request->agent->lock);
-	agent_kick(request->agent);
-	pthread_mutex_unlock(&request->agent->lock);
-	return 0;
-}
-
 static int take_error(struct request *request, int result)
 {
 	if (result != 0)
 		snprintf(request->error, sizeof(request->error), "%s", request->agent->error);
 	return result;
+}
+
+static int work_sync(struct request *request)
+{
+	return take_error(request, agent_sync_once(request->agent));
 }
 
 static int work_enrol(struct request *request)
@@ -313,7 +311,7 @@ static const struct {
 } requests[] = {
     {"status", AGENT_THREADS, serve_status},	{"list", AGENT_THREADS, serve_list},
     {"start", AGENT_LISTENING, serve_start},	{"stop", AGENT_LISTENING, serve_stop},
-    {"revert", AGENT_THREADS, serve_revert},	{"sync", AGENT_THREADS, serve_sync},
+    {"revert", AGENT_THREADS, serve_revert},	{"sync", AGENT_WORKING, work_sync},
     {"enrol", AGENT_WORKING, work_enrol},	{"backup", AGENT_WORKING, work_backup},
     {"restore", AGENT_WORKING, work_restore},	{"copies", AGENT_WORKING, work_copies},
     {"personal", AGENT_WORKING, work_personal}, {"remove-version", AGENT_WORKING, work_remove_version},

@@ -307,10 +307,13 @@ static bool lease_is_due(const struct agent *agent, const json_t *lease)
 	return agent_now(agent) - agent->last_lease > LEASE_RENEW_SECONDS;
 }
 
-static int ask_lease(struct agent *agent, const json_t *lease)
+/** The serial said is the newest that the vault has taken, also where it has lost that lease (a copy of its file was put
+ * back): the server gives a lease again only to who has not got it. */
+static int ask_lease(struct agent *agent, const json_t *vault)
 {
+	const json_t *lease = json_object_get(vault, "lease");
 	json_t *body = json_pack(
-	    "{s:I, s:I, s:I}", "serial", json_integer_value(json_object_get(lease, "serial")),
+	    "{s:I, s:I, s:I}", "serial", json_integer_value(json_object_get(vault, "lease_serial")),
 	    "powered_seconds", json_integer_value(json_object_get(lease, "powered_seconds_used")),
 	    "starts", json_integer_value(json_object_get(lease, "starts_used")));
 	struct agent_http_answer answer;
@@ -328,18 +331,17 @@ static int ask_lease(struct agent *agent, const json_t *lease)
 	return 0;
 }
 
-int agent_documents_lease(struct agent *agent, bool force)
+int agent_documents_lease(struct agent *agent)
 {
-	json_t *vault, *lease;
+	json_t *vault;
 	char error[256];
 	int result = agent_keys_state(agent->config.keyd, &vault, error);
 
 	if (result != 0)
 		return agent_fail(agent, result, "%s", error);
-	lease = json_object_get(vault, "lease");
 	if (agent->state && agent->state->status == STATE_ACTIVE &&
-	    (force || lease_is_due(agent, lease)))
-		result = ask_lease(agent, lease);
+	    lease_is_due(agent, json_object_get(vault, "lease")))
+		result = ask_lease(agent, vault);
 	json_decref(vault);
 	return result;
 }

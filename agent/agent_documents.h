@@ -19,7 +19,7 @@ void agent_documents_cache(struct agent *agent);
 /** What was kept of that, at the agent's start. */
 void agent_documents_recall_cache(struct agent *agent);
 
-/** Renews the lease when that is due, or when `force`. */
-int agent_documents_lease(struct agent *agent, bool force);
+/** Renews the lease when that is due. */
+int agent_documents_lease(struct agent *agent);
 
 #endif

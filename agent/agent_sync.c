@@ -281,7 +281,7 @@ static void enforce(struct agent *agent)
 	json_decref(vault);
 }
 
-int agent_sync_once(struct agent *agent)
+static int play_round(struct agent *agent)
 {
 	bool restricted;
 	int result = open_http(agent), one;
@@ -300,7 +300,7 @@ int agent_sync_once(struct agent *agent)
 		arrival_close_all(agent);
 		return result;
 	}
-	one = agent_documents_lease(agent, false);
+	one = agent_documents_lease(agent);
 	result = result ? result : one;
 	one = reconcile(agent);
 	result = result ? result : one;
@@ -332,8 +332,9 @@ static void note_result(struct agent *agent, int result)
 
 /** The time of the next round: the interval and up to a tenth more, so that PCs do not come in
  * step. */
-static int64_t next_round(const struct agent *agent, unsigned int failures)
+static int64_t next_round(const struct agent *agent)
 {
+	unsigned int failures = agent->failed_rounds;
 	uint64_t interval = agent->config.poll_seconds, spread = interval / 10 + 1, random = 0;
 
 	/* After a failure sooner, then ever less often, never less than the interval says. */
@@ -344,18 +345,34 @@ static int64_t next_round(const struct agent *agent, unsigned int failures)
 	return (int64_t)time(NULL) + (int64_t)(interval + random % spread);
 }
 
+int agent_sync_once(struct agent *agent)
+{
+	int result;
+
+	if (!agent->enrolled)
+		return agent_fail(agent, -ENOTCONN, "%s", agent->config.personal ? "your own guests have no server"
+										 : "this PC is not enrolled");
+	result = play_round(agent);
+	note_result(agent, result);
+	agent->failed_rounds = result == 0 ? 0 : agent->failed_rounds + 1;
+	agent->next_round = next_round(agent);
+	pthread_mutex_lock(&agent->lock);
+	agent->autostart_due = true;
+	pthread_mutex_unlock(&agent->lock);
+	eventfd_write(agent->listening_wake, 1);
+	return result;
+}
+
 void *agent_sync_run(void *context)
 {
 	struct agent *agent = context;
-	unsigned int failures = 0;
-	int64_t next = 0;
 
 	if (agent->enrolled)
 		resume(agent);
 	pthread_mutex_lock(&agent->lock);
 	while (!agent->stopping) {
 		struct timespec until = {.tv_sec = time(NULL) + VAULT_CHECK_SECONDS};
-		bool due = agent->enrolled && (agent->kicked || time(NULL) >= next);
+		bool due = agent->enrolled && (agent->kicked || time(NULL) >= agent->next_round);
 
 		if (agent->work[AGENT_WORKING]) {
 			pthread_mutex_unlock(&agent->lock);
@@ -364,21 +381,14 @@ void *agent_sync_run(void *context)
 			continue;
 		}
 		if (due) {
-			int result;
-
 			agent->kicked = false;
 			pthread_mutex_unlock(&agent->lock);
-			result = agent_sync_once(agent);
-			note_result(agent, result);
-			failures = result == 0 ? 0 : failures + 1;
-			next = next_round(agent, failures);
+			agent_sync_once(agent);
 			pthread_mutex_lock(&agent->lock);
-			agent->autostart_due = true;
-			eventfd_write(agent->listening_wake, 1);
 			continue;
 		}
-		if (agent->enrolled && next < until.tv_sec)
-			until.tv_sec = next;
+		if (agent->enrolled && agent->next_round < until.tv_sec)
+			until.tv_sec = agent->next_round;
 		pthread_cond_timedwait(&agent->wake, &agent->lock, &until);
 		if (agent->enrolled && !agent->stopping && !agent->kicked &&
 		    !agent->work[AGENT_WORKING]) {

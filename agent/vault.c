@@ -272,12 +272,12 @@ json_t *vault_state(struct vault *vault)
 	}
 	why = reason(vault, &record, &result);
 	state = json_pack(
-	    "{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I}", "kind", ops->kind, "enforcement",
+	    "{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I}", "kind", ops->kind, "enforcement",
 	    ops->enforced ? "tpm" : "advisory", "owner", vault->content.owner, "device",
 	    vault->content.device, "bound", vault->content.roles != NULL, "open", why == NULL,
 	    "epoch", (json_int_t)counters.epoch, "highest_time", (json_int_t)record.highest_time,
 	    "order_sequence", (json_int_t)record.order_sequence, "state_serial",
-	    (json_int_t)record.state_serial);
+	    (json_int_t)record.state_serial, "lease_serial", (json_int_t)record.lease_serial);
 	if (!state)
 		return NULL;
 	json_object_set_new(state, "guests", json_string(vault->measures_guests ? "measured" : "advisory"));
