@@ -205,6 +205,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	line.served.stop_fd = stop;
+	/* Opening starts threads that transfer at once, and the filter that comes after it refuses rings. */
+	store_file_refuse_rings();
 	error = open_disk(&line, &served, &problem);
 	if (error) {
 		fprintf(stderr, "bulkhead-blk: %s\n", problem.line);

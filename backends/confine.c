@@ -38,7 +38,7 @@ static const int file_calls[] = {
 
 /*
  * A ring carries out what the filter refuses, so there is none: neither a new one nor one from before. The store uses
- * rings where it gets them, and does without where they are refused.
+ * rings where it gets them; a program that is to be confined tells it before that it gets none.
  */
 static const int ring_calls[] = { SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register) };
 

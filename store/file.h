@@ -104,6 +104,10 @@ int store_files_open_direct(const char *directory, bool create, bool direct, str
 /** Carries out transfers of files of one struct store_files; see its transfer. */
 int store_file_transfer(struct store_io *ios, size_t count);
 
+/** From now on this process makes its transfers by the ordinary calls alone. For a program that is going to forbid itself
+ * io_uring, before it opens any files: a transfer that is under way when the filter comes could not be waited for. */
+void store_file_refuse_rings(void);
+
 /** Reads exactly @bytes: -ENODATA if the file is shorter. */
 int store_file_read_all(struct store_file *file, void *buffer, size_t bytes, uint64_t offset);
 

@@ -14,7 +14,7 @@
 static pthread_key_t ring_key;
 static pthread_once_t ring_once = PTHREAD_ONCE_INIT;
 static bool ring_key_made;
-static bool refused; /* atomic: the kernel gives no rings */
+static bool refused; /* atomic: the kernel gives no rings, or this process wants none */
 
 static void end_ring(void *context)
 {
@@ -25,6 +25,11 @@ static void end_ring(void *context)
 static void make_key(void)
 {
 	ring_key_made = pthread_key_create(&ring_key, end_ring) == 0;
+}
+
+void store_file_refuse_rings(void)
+{
+	__atomic_store_n(&refused, true, __ATOMIC_RELAXED);
 }
 
 /* This thread's ring, or NULL. */
@@ -41,7 +46,7 @@ static struct io_uring *thread_ring(void)
 	ring = malloc(sizeof(*ring));
 	if (!ring || io_uring_queue_init(STORE_IO_MAX, ring, 0)) {
 		free(ring);
-		__atomic_store_n(&refused, true, __ATOMIC_RELAXED);
+		store_file_refuse_rings();
 		return NULL;
 	}
 	if (pthread_setspecific(ring_key, ring)) {

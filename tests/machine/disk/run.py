@@ -93,20 +93,31 @@ class Backend:
                          "-device", "vhost-user-blk-pci,chardev=c,num-queues=2"]
         self.command = command
         self.process = None
+        self.qemu_process = None  # ends with a backend that nobody stopped: QEMU would wait for one for ever
+        self.ended = None
 
     def start(self):
         if os.path.exists(self.socket):
             os.unlink(self.socket)
         self.process = subprocess.Popen(self.command)
+        threading.Thread(target=self._watch, args=(self.process,), daemon=True).start()
         end = time.monotonic() + 60
         while not os.path.exists(self.socket):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"{self.command[0]} did not start")
             time.sleep(0.05)
 
+    def _watch(self, process):
+        status = process.wait()
+        if process is self.process:
+            self.ended = f"the backend ended by itself, with status {status}"
+            if self.qemu_process:
+                self.qemu_process.kill()
+
     def stop(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        return self.process.wait(60)
+        process, self.process = self.process, None
+        process.send_signal(how)
+        return process.wait(60)
 
 
 def boot(backend, folder, initrd, killed_at=None):
@@ -119,8 +130,11 @@ def boot(backend, folder, initrd, killed_at=None):
     lines = []
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                           errors="replace") as qemu:
+        backend.qemu_process = qemu
         timer = threading.Timer(SECONDS, qemu.kill)
         timer.start()
+        if backend.ended:
+            qemu.kill()
         for line in qemu.stdout:
             found = re.search(r"#DISK# (.*)", line.strip())
             if not found:
@@ -131,7 +145,8 @@ def boot(backend, folder, initrd, killed_at=None):
                 backend.start()
                 killed_at = None
         timer.cancel()
-    return lines
+        backend.qemu_process = None
+    return [*lines, backend.ended] if backend.ended else lines
 
 
 def judge(lines, before=None):

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -116,6 +117,64 @@ static void without_a_ring_the_ordinary_calls_serve(void **state)
 	remove_files();
 }
 
+/* How many rings this process has open. */
+static int open_rings(void)
+{
+	char path[32], target[64];
+	int count = 0;
+
+	for (int fd = 0; fd < 64; fd++) {
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		length = readlink(path, target, sizeof(target) - 1);
+		if (length > 0) {
+			target[length] = '\0';
+			count += strstr(target, "io_uring") != NULL;
+		}
+	}
+	return count;
+}
+
+/* Rings of a process of its own after two transfers at once, or -1 if one failed. */
+static int rings_after_transfers(struct store_file *file, bool refused)
+{
+	static uint8_t out[2][BLOCK];
+	int status;
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct store_io ios[2];
+
+		if (refused)
+			store_file_refuse_rings();
+		for (uint64_t i = 0; i < 2; i++)
+			ios[i] = (struct store_io){STORE_IO_WRITE, file, out[i], BLOCK, i * BLOCK, -1};
+		_exit(store_file_transfer(ios, 2) ? 99 : open_rings());
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFEXITED(status) && WEXITSTATUS(status) != 99 ? WEXITSTATUS(status) : -1;
+}
+
+/* Before any test that makes a ring: a child has its parent's. */
+static void a_process_that_refused_rings_has_none(void **state)
+{
+	char parameters[256] = {0};
+	int ring = (int)syscall(SYS_io_uring_setup, 4, parameters);
+	struct store_file *a;
+
+	if (ring >= 0)
+		close(ring);
+	open_files(false);
+	a = make_file("a", 4 * BLOCK);
+	assert_int_equal(rings_after_transfers(a, true), 0);
+	/* The control: where this kernel has rings, the same transfers make one. */
+	assert_int_equal(rings_after_transfers(a, false), ring >= 0 ? 1 : 0);
+	files->close(a);
+	remove_files();
+}
+
 static void several_at_once_are_as_one_after_the_other(void **state)
 {
 	round_trip(false);
@@ -181,6 +240,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(without_a_ring_the_ordinary_calls_serve),
+	    cmocka_unit_test(a_process_that_refused_rings_has_none),
 	    cmocka_unit_test(several_at_once_are_as_one_after_the_other),
 	    cmocka_unit_test(past_the_cache_as_well),
 	    cmocka_unit_test(a_read_that_ends_in_the_middle_is_no_success),
