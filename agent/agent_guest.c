@@ -27,6 +27,7 @@
 #define MONITOR_LOG  "monitor.log"
 #define REASON_MAX   201 /* bytes of a line of it that is handed on */
 #define STOP_SECONDS 90 /* from asking to killing: a whole Debian ends in that time */
+#define SERVER_FLUSH_TRIES 100 /* of 20 ms, that a server has to put its disk in order */
 
 struct agent_running *agent_guest_running(struct agent *agent, const char *name)
 {
@@ -397,29 +398,53 @@ void agent_guest_stop_all(struct agent *agent)
 	agent_guest_reap(agent);
 }
 
+/** How a process ended, as a shell says it. */
+static int status_of(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/** Gives a server its chance to flush. One that had ended before its guest did is why the guest ended. */
+static void end_server(struct agent_running *running, int number)
+{
+	static const char *const names[AGENT_SERVERS] = {"system", "user", "config", "network"};
+	pid_t *server = &running->servers[number];
+	int status, wait;
+
+	if (*server <= 0)
+		return;
+	if (waitpid(*server, &status, WNOHANG) == *server) {
+		agent_log(AGENT_WARNING, "guest.server_ended", "s:s, s:s, s:i", "guest", running->name, "server",
+			  names[number], "status", status_of(status));
+		*server = 0;
+		return;
+	}
+	kill(*server, SIGTERM);
+	for (wait = 0; wait < SERVER_FLUSH_TRIES; wait++) {
+		if (waitpid(*server, NULL, WNOHANG) == *server) {
+			*server = 0;
+			return;
+		}
+		usleep(20000);
+	}
+	agent_log(AGENT_WARNING, "guest.server_killed", "s:s, s:s", "guest", running->name, "server", names[number]);
+	agent_spawn_kill(server);
+}
+
 /** The monitor ended: its disks' servers get their chance to flush, then the guest is down. */
 static void guest_ended(struct agent *agent, struct agent_running *running, int status)
 {
 	char config[AGENT_PATH_MAX + 16], why[REASON_MAX] = "";
 
 	running->monitor = 0;
-	for (int i = 0; i < AGENT_SERVERS; i++) {
-		if (running->servers[i] <= 0)
-			continue;
-		kill(running->servers[i], SIGTERM);
-		for (int wait = 0; wait < 100 && waitpid(running->servers[i], NULL, WNOHANG) == 0;
-		     wait++)
-			usleep(20000);
-		if (kill(running->servers[i], 0) == 0)
-			agent_spawn_kill(&running->servers[i]);
-		running->servers[i] = 0;
-	}
+	for (int i = 0; i < AGENT_SERVERS; i++)
+		end_server(running, i);
 	snprintf(config, sizeof(config), "%s/" CONFIG_IMAGE, running->directory);
 	unlink(config);
 	if (status != 0 && !running->stopping)
 		monitors_reason(running, why);
 	agent_log(why[0] ? AGENT_WARNING : AGENT_INFO, "guest.ended", "s:s, s:i, s:s*", "guest", running->name, "status",
-		  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), "why", why[0] ? why : NULL);
+		  status_of(status), "why", why[0] ? why : NULL);
 	if (agent->effective.values[POLICY_PERSISTENCE].number == 1 && !agent->config.personal)
 		agent_disks_discard_overlay(agent, running->name, running->release);
 	agent_guest_switch(agent, running->name);
