@@ -82,7 +82,9 @@ struct agent {
 	bool resting_to_be_replaced;  /* by a restore: the guest cannot start */
 	bool rest_is_over;	      /* by a backup, which is asked to let go: the guest starts */
 	int64_t last_contact, last_lease;
-	int64_t next_round;	    /* with the server; this and the next: the working thread's alone */
+	int64_t next_round;	    /* with the server; this and the next four: the working thread's alone */
+	int64_t last_look;	    /* at what the company says, between pieces of long work; the working thread's alone */
+	bool orders_first;	    /* long work ended for what the company says; a round follows */
 	unsigned int failed_rounds; /* in a row */
 	char trouble[AGENT_ERROR_MAX]; /* what last went wrong with the server; empty: nothing */
 

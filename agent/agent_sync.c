@@ -288,6 +288,8 @@ static int play_round(struct agent *agent)
 
 	if (result != 0)
 		return result;
+	agent->orders_first = false;
+	agent->last_look = (int64_t)time(NULL);
 	pace_set(&agent->pace, agent_bandwidth(agent));
 	result = agent_documents_refresh(agent);
 	enforce(agent);
@@ -328,6 +330,30 @@ static void note_result(struct agent *agent, int result)
 	pthread_mutex_unlock(&agent->lock);
 	if (told)
 		agent_log(AGENT_INFO, "sync.recovered", NULL);
+}
+
+int agent_sync_between(struct agent *agent)
+{
+	int64_t now = (int64_t)time(NULL);
+	uint64_t command;
+
+	if (agent->stopping || agent->orders_first)
+		return -ECANCELED;
+	if (!agent->enrolled || now < agent->last_look + (int64_t)agent->config.poll_seconds || !agent->state)
+		return 0;
+	agent->last_look = now;
+	command = agent->state->command;
+	/* A server that does not answer changes nothing: guests run by the lease, and the work notices by itself. */
+	if (open_http(agent) == 0 && agent_documents_refresh(agent) == 0 && agent->state->status == STATE_ACTIVE)
+		agent_documents_lease(agent);
+	enforce(agent);
+	if (agent->state->status == STATE_ACTIVE && agent->state->command == command)
+		return 0;
+	pthread_mutex_lock(&agent->lock);
+	agent->orders_first = true;
+	agent_kick(agent);
+	pthread_mutex_unlock(&agent->lock);
+	return agent_fail(agent, -ECANCELED, "the company has an order for this PC, which comes first; what has been done is kept");
 }
 
 /** The time of the next round: the interval and up to a tenth more, so that PCs do not come in

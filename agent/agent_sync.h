@@ -11,4 +11,12 @@ void *agent_sync_run(void *context);
  * thread. Returns 0 or the first failure, agent->error saying which. */
 int agent_sync_once(struct agent *agent);
 
+/**
+ * What long work of the working thread (a backup, a restore) calls between two pieces, so that an order or a lease's end
+ * does not wait for hours: looks at the newest state when a round would be due, ends guests that may not run, renews the lease.
+ * Returns 0, or -ECANCELED when the work must end because the company has said something else; it goes on after the round
+ * that follows.
+ */
+int agent_sync_between(struct agent *agent);
+
 #endif

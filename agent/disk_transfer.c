@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent_call.h"
+#include "agent_sync.h"
 #include "pack_source.h"
 #include "store/pack.h"
 #include "trust/strict_json.h"
@@ -174,9 +175,12 @@ static int send_file(struct agent *agent, const char *path, int file)
 	total = (uint64_t)status.st_size;
 	for (int tries = 0, busy = 0; !complete && tries < TRIES;) {
 		result = ask_offset(agent, path, total, &offset, &complete);
-		while (result == 0 && !complete)
+		while (result == 0 && !complete) {
 			result = send_next(agent, path, hash_header, file, total, &part, &offset,
 					   &complete);
+			if (result == 0 && !complete)
+				result = agent_sync_between(agent);
+		}
 		/* -EEXIST: the server has not yet noticed that the last connection is gone; it does
 		 * within minutes. */
 		if (result == -EEXIST && busy++ < BUSY_TRIES && !agent->stopping) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent_log.h"
+#include "agent_sync.h"
 #include "durable_file.h"
 
 static void make_signer(const unsigned char key[32], struct signing_key *signer)
@@ -74,9 +75,9 @@ int user_disk_verify(void *context, const struct dsse_envelope *envelope)
 
 static int report(void *context, uint64_t done_bytes, uint64_t total_bytes)
 {
-	const struct agent *agent = context;
+	struct agent *agent = context;
 
-	return agent->stopping || __atomic_load_n(&agent->rest_is_over, __ATOMIC_RELAXED);
+	return agent_sync_between(agent) != 0 || __atomic_load_n(&agent->rest_is_over, __ATOMIC_RELAXED);
 }
 
 int user_disk_publish(struct agent *agent, struct user_disk *disk, struct disk_reader *reader,
@@ -105,6 +106,8 @@ int user_disk_publish(struct agent *agent, struct user_disk *disk, struct disk_r
 		result = publish_version(disk->store, &disk->domain, &source, &options, &published,
 					 &problem);
 	free(changes);
+	if (result != 0 && agent->orders_first)
+		return result; /* which has been said */
 	if (result != 0)
 		return agent_fail(agent, result, "%.300s",
 				  problem.line[0] ? problem.line : strerror(-result));
@@ -141,7 +144,7 @@ int user_disk_back_up(struct agent *agent, struct user_disk *disk, const char *g
 {
 	int result = back_up_once(agent, disk, guest, layer, key, version, label);
 
-	if (result == -ECANCELED && !agent->stopping)
+	if (result == -ECANCELED && !agent->stopping && !agent->orders_first)
 		result = back_up_once(agent, disk, guest, layer, key, version, label);
 	return result;
 }

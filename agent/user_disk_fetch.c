@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent_disks.h"
+#include "agent_sync.h"
 #include "pack_source.h"
 #include "store/expand.h"
 #include "store/image.h"
@@ -22,7 +23,7 @@ static int report(void *context, uint64_t done_bytes, uint64_t total_bytes)
 	agent->progress.done_bytes = done_bytes;
 	agent->progress.total_bytes = total_bytes;
 	pthread_mutex_unlock(&agent->lock);
-	return agent->stopping;
+	return agent_sync_between(agent) != 0;
 }
 
 /** Copies the blocks of a version that are not zero into a layer. */
@@ -152,7 +153,8 @@ int user_disk_fetch(struct agent *agent, struct user_disk *disk, const char *nam
 	pthread_mutex_lock(&agent->lock);
 	memset(&agent->progress, 0, sizeof(agent->progress));
 	pthread_mutex_unlock(&agent->lock);
-	return result == 0 ? 0
-			   : agent_fail(agent, result, "%s: %.280s", name,
+	return result == 0 || agent->orders_first
+		   ? result
+		   : agent_fail(agent, result, "%s: %.280s", name,
 					problem.line[0] ? problem.line : strerror(-result));
 }

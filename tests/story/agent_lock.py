@@ -1,7 +1,9 @@
 """Enrolment, leases, lock, loss and wipe: bulkhead-agent and bulkhead-keyd against a real bulkhead-server."""
 import json
 import os
+import random
 import shutil
+import threading
 import time
 
 from company import PC, Company, alices_pc, company_with_work, leased_pc, run, tell, wait_for
@@ -45,6 +47,29 @@ def lost_pc_locks_at_its_next_poll(directory, keep):
     print(f"# from lost to locked, online: {(time.monotonic() - began):.1f} poll intervals of 1 s")
     company.admin("device", "unlock", "pc-1")
     wait_for("the unlock", lambda: pc.status()["vault"]["open"])
+
+
+def order_to_lock_waits_for_no_backup(directory, keep):
+    """What takes the agent hours, on a slow line, does not keep it from hearing what the company says."""
+    company = company_with_work(directory, keep)
+    pc = alices_pc(directory, keep, company, tpm=True, extra={"bandwidth_bytes": 1 << 20})
+    pc.start("work")
+    pc.write("work", [(0, random.randbytes(24 << 20))])
+    said = []
+    backup = threading.Thread(target=lambda: said.append(pc.command("backup", "run", "work", ok=False)))
+    backup.start()
+    objects = os.path.join(company.directory, "server", "objects")
+    wait_for("a part of the backup at the server", lambda: any(
+        os.path.getsize(os.path.join(place, name)) >= 4 << 20 for place, _, names in os.walk(objects) for name in names))
+    company.admin("device", "lock", "pc-1")
+    backup.join()
+    status, text = said[0]
+    assert status == 1 and "which comes first" in text, text
+    wait_for("the lock", lambda: not pc.status()["vault"]["open"] and pc.guests()["work"]["state"] == "stopped")
+    company.admin("device", "unlock", "pc-1")
+    wait_for("the unlock", lambda: pc.status()["vault"]["open"])
+    pc.command("backup", "run", "work")
+    assert "work" in company.admin("backup", "list", "--json")
 
 
 def wipe_needs_two_officers_and_leaves_the_tpms_receipt(directory, keep):
@@ -118,6 +143,6 @@ def lease_runs_out_offline_and_a_copy_of_the_disk_gains_nothing(directory, keep)
 
 if __name__ == "__main__":
     tell([enrolled_pc_gets_a_lease_and_reports, token_works_once_and_for_its_server_only,
-          lost_pc_locks_at_its_next_poll,
+          lost_pc_locks_at_its_next_poll, order_to_lock_waits_for_no_backup,
           lease_runs_out_offline_and_a_copy_of_the_disk_gains_nothing,
           wipe_needs_two_officers_and_leaves_the_tpms_receipt])
