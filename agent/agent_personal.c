@@ -455,13 +455,17 @@ int agent_personal_serve(struct agent *agent, const json_t *body, int file, json
 	struct personal personal = {.agent = agent,
 				    .guest = json_string_value(json_object_get(body, "guest")),
 				    .phrase = json_string_value(json_object_get(body, "phrase")),
-				    .folder = json_string_value(json_object_get(body, "folder")),
 				    .settings = json_object_get(body, "machine"),
 				    .file = file,
 				    .error = error};
-	char name[2 * AGENT_NAME_MAX];
+	char name[2 * AGENT_NAME_MAX], folder[32];
+	struct stat opened;
 
 	error[0] = '\0';
+	if (file >= 0 && fstat(file, &opened) == 0 && S_ISDIR(opened.st_mode)) {
+		snprintf(folder, sizeof(folder), "/proc/self/fd/%d", file);
+		personal.folder = folder;
+	}
 	if (!personal.guest || !strict_json_is_name(personal.guest)) {
 		snprintf(error, AGENT_ERROR_MAX, "name the guest");
 		return -EINVAL;

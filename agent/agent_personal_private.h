@@ -9,7 +9,7 @@ struct personal {
 	struct agent *agent;
 	const char *guest;
 	const char *phrase; /* NULL: none was given */
-	const char *folder; /* of the owner's backups; NULL: none was named */
+	const char *folder; /* of the owner's backups, opened by who asks: as a path that is good while the request lasts; NULL: none */
 	const json_t *settings; /* of the machine (own_machine.h); NULL: as it is, or as usual */
 	int file;
 	char directory[AGENT_PATH_MAX]; /* where it lies */

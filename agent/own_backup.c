@@ -174,7 +174,7 @@ int personal_back_up(struct personal *personal, json_t **answer)
 	char path[AGENT_PATH_MAX];
 	int result;
 
-	if (!personal->folder || personal->folder[0] != '/')
+	if (!personal->folder)
 		return personal_complain(personal, -EINVAL, "name the folder to back up to");
 	if (agent_database_guest_get(personal->agent->database, personal->guest, &row) != 0)
 		return personal_complain(personal, -ENOENT, "there is no such guest; see bulkhead guest list");
@@ -182,8 +182,8 @@ int personal_back_up(struct personal *personal, json_t **answer)
 	if (result == 0)
 		result = durable_file_make_directory(path, 0700);
 	if (result != 0) {
-		snprintf(personal->error, AGENT_ERROR_MAX, "%.200s: %s; let the user that runs this agent write there",
-			 personal->folder, strerror(-result));
+		snprintf(personal->error, AGENT_ERROR_MAX,
+			 "the folder of backups: %s; let the user that runs this agent write there", strerror(-result));
 		return result;
 	}
 	result = read_newest(personal, &newest);
@@ -287,7 +287,7 @@ int personal_bring_back(struct personal *personal, json_t **answer)
 	struct newest newest;
 	int result;
 
-	if (!personal->folder || personal->folder[0] != '/' || !personal->phrase)
+	if (!personal->folder || !personal->phrase)
 		return personal_complain(personal, -EINVAL, "give the backup's folder and its recovery phrase");
 	result = personal_must_not_exist(personal);
 	if (result == 0)

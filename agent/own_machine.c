@@ -50,7 +50,7 @@ json_t *own_machine_settings(const struct descriptor *machine)
 /** The guest's key for signing, made of 32 bytes that the vault keeps. */
 static int take_key(struct agent *agent, const char *guest, struct signing_key *key, char error[AGENT_ERROR_MAX])
 {
-	char name[2 * AGENT_NAME_MAX], why[256] = "its key is missing; bulkhead guest describe makes one";
+	char name[2 * AGENT_NAME_MAX], why[256] = "its key is missing; describe it anew: d in the console, or bulkhead guest describe";
 	unsigned char seed[crypto_sign_SEEDBYTES];
 	struct agent_blob blob;
 	int result;
@@ -116,7 +116,7 @@ int own_machine_read(struct agent *agent, const char *guest, char text[DESCRIPTO
 	agent_path(agent, part, path);
 	result = durable_file_read(path, DESCRIPTOR_TEXT_MAX - 1, &bytes, &size);
 	if (result != 0) {
-		snprintf(error, AGENT_ERROR_MAX, "%s: it has no descriptor (%s); bulkhead guest describe %s --personal makes one",
+		snprintf(error, AGENT_ERROR_MAX, "%s: it has no descriptor (%s); describe it anew: d in the console, or bulkhead guest describe %s --personal",
 			 guest, strerror(-result), guest);
 		return result;
 	}
@@ -131,8 +131,8 @@ int own_machine_read(struct agent *agent, const char *guest, char text[DESCRIPTO
 	result = descriptor_verify(text, size, key, machine);
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX,
-			 "%s: its descriptor is not the one that this PC's vault signed; if you changed it, bulkhead guest "
-			 "describe %s --personal makes a new one",
+			 "%s: its descriptor is not the one that this PC's vault signed; if you changed it, describe it anew: d in the "
+			 "console, or bulkhead guest describe %s --personal",
 			 guest, guest);
 	return result;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char consonants[] = "bdfghjklmnprstvz";
@@ -118,4 +119,20 @@ int phrase_read(const char *text, size_t text_bytes, unsigned char entropy[PHRAS
 	sodium_memzero(bytes, sizeof(bytes));
 	sodium_memzero(word, sizeof(word));
 	return result;
+}
+
+bool phrase_holds(const char *text, char why[PHRASE_WHY_BYTES])
+{
+	unsigned char entropy[PHRASE_ENTROPY_BYTES];
+	int wrong = 0, result = phrase_read(text, strlen(text), entropy, &wrong);
+
+	sodium_memzero(entropy, sizeof(entropy));
+	if (result == 0)
+		return true;
+	if (wrong > 0)
+		snprintf(why, PHRASE_WHY_BYTES, "word %d is none of a recovery phrase; they have five letters, such as 'lusab'",
+			 wrong);
+	else
+		snprintf(why, PHRASE_WHY_BYTES, "these are not the nine words of one recovery phrase; one is mistyped or missing");
+	return false;
 }

@@ -7,10 +7,12 @@
 #ifndef AGENT_PHRASE_H
 #define AGENT_PHRASE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define PHRASE_WORDS	     9
 #define PHRASE_ENTROPY_BYTES 16
+#define PHRASE_WHY_BYTES	     96
 #define PHRASE_TEXT_BYTES    (PHRASE_WORDS * 6) /* words, spaces, final zero */
 
 /** Makes a new phrase from the system's random numbers. */
@@ -27,5 +29,10 @@ void phrase_write(const unsigned char entropy[PHRASE_ENTROPY_BYTES], char text[P
  */
 int phrase_read(const char *text, size_t text_bytes, unsigned char entropy[PHRASE_ENTROPY_BYTES],
 		int *wrong_word);
+
+/**
+ * Whether a text is a recovery phrase. Returns true, or false with a sentence for the person who typed it in `why`.
+ */
+bool phrase_holds(const char *text, char why[PHRASE_WHY_BYTES]);
 
 #endif

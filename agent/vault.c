@@ -185,7 +185,7 @@ static const char *reason(struct vault *vault, const struct vault_record *record
 		return vault->backend->ops->error(vault->backend);
 	*result = -ENOKEY;
 	if (!vault->begun || !vault->content.roles)
-		return "this PC is not enrolled; run bulkhead enrol";
+		return "this PC is not enrolled; a token from the company does it";
 	*result = -EKEYREVOKED;
 	if (vault->content.epoch != counters.epoch)
 		return "this PC's vault was wiped; enrol it again";

@@ -82,7 +82,7 @@ static int begin_if_own(struct vault *vault)
 	if (vault->begun)
 		return 0;
 	if (vault->owner == VAULT_OF_COMPANY)
-		return vault_fail(vault, -ENOKEY, "this PC is not enrolled; run bulkhead enrol");
+		return vault_fail(vault, -ENOKEY, "this PC is not enrolled; a token from the company does it");
 	result = vault_begin(vault, "user", "own");
 	if (result == 0)
 		result = vault_content_save(vault->path, &vault->content);

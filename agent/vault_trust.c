@@ -40,7 +40,7 @@ int vault_remember(struct vault *vault, const struct vault_record *record, struc
 {
 	memset(memory, 0, sizeof(*memory));
 	if (!vault->content.roles)
-		return vault_fail(vault, -ENOKEY, "this PC is not enrolled; run bulkhead enrol");
+		return vault_fail(vault, -ENOKEY, "this PC is not enrolled; a token from the company does it");
 	if (read_roles(vault->content.roles, record, &memory->roles) != 0 &&
 	    read_roles(vault->content.roles_next, record, &memory->roles) != 0)
 		return vault_fail(

@@ -60,7 +60,7 @@ static int send_request(int connection, json_t *request, int file)
 }
 
 /** Gives progress lines to @progress until the answer; returns it, or NULL when the agent went away. */
-static json_t *read_answer(FILE *stream, void (*progress)(const char *line))
+static json_t *read_answer(FILE *stream, void (*progress)(void *context, const char *line), void *context)
 {
 	char *line = NULL;
 	size_t capacity = 0;
@@ -71,7 +71,7 @@ static json_t *read_answer(FILE *stream, void (*progress)(const char *line))
 		const char *text = json_string_value(json_object_get(object, "progress"));
 
 		if (text) {
-			progress(text);
+			progress(context, text);
 			json_decref(object);
 		} else {
 			answer = object;
@@ -83,8 +83,8 @@ static json_t *read_answer(FILE *stream, void (*progress)(const char *line))
 	return answer;
 }
 
-int agent_link_ask(const char *path, json_t *request, int file, void (*progress)(const char *line), json_t **result,
-		   char *error, size_t error_bytes)
+int agent_link_ask(const char *path, json_t *request, int file, void (*progress)(void *context, const char *line),
+		   void *context, json_t **result, char *error, size_t error_bytes)
 {
 	int connection = open_socket(path), status;
 	FILE *stream;
@@ -103,7 +103,7 @@ int agent_link_ask(const char *path, json_t *request, int file, void (*progress)
 	status = send_request(connection, request, file);
 	json_decref(request);
 	stream = fdopen(connection, "r");
-	answer = status == 0 && stream ? read_answer(stream, progress) : NULL;
+	answer = status == 0 && stream ? read_answer(stream, progress, context) : NULL;
 	if (stream)
 		fclose(stream);
 	else
@@ -122,7 +122,7 @@ int agent_link_ask(const char *path, json_t *request, int file, void (*progress)
 	return status;
 }
 
-static void show_progress(const char *line)
+static void show_progress(void *context, const char *line)
 {
 	fprintf(stderr, "%s\n", line);
 }
@@ -134,7 +134,7 @@ int agent_link_call(const struct cli_context *context, json_t *request, int file
 
 	if (!path)
 		path = cli_switch(context, "personal") ? AGENT_LINK_PERSONAL : AGENT_LINK_COMPANY;
-	if (agent_link_ask(path, request, file, show_progress, result, error, sizeof(error)) != 0)
+	if (agent_link_ask(path, request, file, show_progress, NULL, result, error, sizeof(error)) != 0)
 		return cli_fail(context, "%s", error);
 	return CLI_OK;
 }

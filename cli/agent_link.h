@@ -34,10 +34,10 @@
 int agent_link_call(const struct cli_context *context, json_t *request, int file, json_t **result);
 
 /**
- * The same without a command: asks the agent at @path. @progress is given each line that says how far it is.
+ * The same without a command: asks the agent at @path. @progress is given each line that says how far it is, and @context.
  * Returns 0, or a negative errno with one line in @error.
  */
-int agent_link_ask(const char *path, json_t *request, int file, void (*progress)(const char *line), json_t **result,
-		   char *error, size_t error_bytes);
+int agent_link_ask(const char *path, json_t *request, int file, void (*progress)(void *context, const char *line),
+		   void *context, json_t **result, char *error, size_t error_bytes);
 
 #endif

@@ -31,20 +31,6 @@ static void on_signal(int number)
 		asked_to_end = 1;
 }
 
-static void no_progress(const char *line)
-{
-	(void)line;
-}
-
-static json_t *ask(const char *path, json_t *request, char *error, size_t error_bytes)
-{
-	json_t *result = NULL;
-
-	if (agent_link_ask(path, request, -1, no_progress, &result, error, error_bytes) != 0)
-		return NULL;
-	return result;
-}
-
 static struct console_guest *find(struct console *console, const char *name, bool is_personal)
 {
 	for (int i = 0; i < console->guest_count; i++)
@@ -118,12 +104,12 @@ static void take_row(struct console *console, const json_t *row, bool is_persona
 static json_t *refresh_one(struct console *console, const char *socket, bool is_personal)
 {
 	char error[256];
-	json_t *state = ask(socket, json_pack("{s:s}", "call", "status"), error, sizeof(error)), *rows, *row;
+	json_t *state = console_ask(socket, json_pack("{s:s}", "call", "status"), error, sizeof(error)), *rows, *row;
 	size_t index;
 
 	if (!state)
 		return NULL;
-	rows = ask(socket, json_pack("{s:s}", "call", "list"), error, sizeof(error));
+	rows = console_ask(socket, json_pack("{s:s}", "call", "list"), error, sizeof(error));
 	json_array_foreach(rows, index, row) take_row(console, row, is_personal);
 	json_decref(rows);
 	return state;
@@ -146,55 +132,6 @@ void console_refresh(struct console *console)
 	}
 }
 
-/** Has the chosen guest's agent do something; says @done, or why not. @words: a phrase for the call, or NULL. */
-static bool act(struct console *console, const char *call, const char *words, const char *done)
-{
-	struct console_guest *guest = &console->guests[console->chosen];
-	const char *socket = guest->is_personal ? console->personal_socket : console->company_socket;
-	char error[256] = "";
-
-	if (console->chosen >= console->guest_count)
-		return false;
-	json_decref(ask(socket, json_pack("{s:s, s:s, s:s*}", "call", call, "guest", guest->name, "phrase", words), error,
-			sizeof(error)));
-	snprintf(console->message, sizeof(console->message), "%s: %.180s", guest->name, error[0] ? error : done);
-	console_refresh(console);
-	return !error[0];
-}
-
-/** Goes back to the release before, if r was pressed twice in a row. */
-static void revert(struct console *console, bool is_sure)
-{
-	if (is_sure) {
-		act(console, "revert", NULL, "the release before is used from the next start on");
-	} else if (console->chosen < console->guest_count) {
-		snprintf(console->message, sizeof(console->message), "%s: back to the release before? r again",
-			 console->guests[console->chosen].name);
-		console->asks_revert = true;
-	}
-}
-
-/** Seals the chosen guest's data to nine new words, and shows them once they hold. */
-static void make_words(struct console *console)
-{
-	char words[PHRASE_TEXT_BYTES];
-
-	phrase_generate(words);
-	if (act(console, "copies", words, "write the words down; any key takes them from the screen"))
-		memcpy(console->words, words, sizeof(words));
-	explicit_bzero(words, sizeof(words));
-}
-
-static void to_front(struct console *console, int index)
-{
-	console->message[0] = '\0';
-	explicit_bzero(console->words, sizeof(console->words));
-	if (index < console->guest_count)
-		console->front = console->chosen = index;
-	else
-		snprintf(console->message, sizeof(console->message), "there is no guest %d", index + 1);
-}
-
 static void send_to_guest(struct console *console, const char *bytes, size_t size)
 {
 	struct console_guest *guest = &console->guests[console->front];
@@ -204,47 +141,26 @@ static void send_to_guest(struct console *console, const char *bytes, size_t siz
 		disconnect(guest);
 }
 
-static void overview_key(struct console *console, const char *key, size_t bytes)
+static void to_overview(struct console *console)
 {
-	bool asked = console->asks_revert, showed = console->words[0];
-
-	console->message[0] = '\0';
-	console->asks_revert = false;
-	explicit_bzero(console->words, sizeof(console->words));
-	if (showed)
-		return;
-	if (bytes == 1 && key[0] >= '1' && key[0] <= '9')
-		to_front(console, key[0] - '1');
-	else if (bytes == 3 && key[2] == 'A' && console->chosen > 0)
-		console->chosen--;
-	else if (bytes == 3 && key[2] == 'B' && console->chosen + 1 < console->guest_count)
-		console->chosen++;
-	else if (bytes == 1 && key[0] == 's')
-		act(console, "start", NULL, "started");
-	else if (bytes == 1 && key[0] == 'e')
-		act(console, "stop", NULL, "asked to end");
-	else if (bytes == 1 && key[0] == 'r')
-		revert(console, asked);
-	else if (bytes == 1 && key[0] == 'w')
-		make_words(console);
-	else if (bytes == 1 && (key[0] == '\r' || key[0] == '\n'))
-		to_front(console, console->chosen);
-	else if (bytes == 1 && key[0] == 'q')
-		console->ends = true;
+	form_close(console);
+	console->front = -1;
 }
 
 /** Carries out one whole key: ours, or the guest's that is in front. */
 static void take_key(struct console *console, const char *key, size_t bytes)
 {
 	if (bytes == 2 && key[0] == ESCAPE && key[1] >= '1' && key[1] <= '9')
-		to_front(console, key[1] - '1');
+		console_to_front(console, key[1] - '1');
 	else if ((bytes == 2 && key[0] == ESCAPE && key[1] == '0') ||
 		 (bytes == strlen(KEY_OVERVIEW) && memcmp(key, KEY_OVERVIEW, bytes) == 0))
-		console->front = -1;
+		to_overview(console);
 	else if (console->front >= 0)
 		send_to_guest(console, key, bytes);
+	else if (console->form.kind)
+		form_key(console, key, bytes);
 	else
-		overview_key(console, key, bytes);
+		console_overview_key(console, key, bytes);
 }
 
 /** Whether an escape sequence typed so far needs more bytes (ECMA-48, 5.4; SS3 as VT220 sends it). */
@@ -353,6 +269,7 @@ static void loop(struct console *console)
 				read_guest(&console->guests[i]);
 		if (size_changed)
 			measure(console);
+		console_tend_errand(console);
 		if (now_ms() - asked >= REFRESH_MS) {
 			console_refresh(console);
 			asked = now_ms();
@@ -386,6 +303,7 @@ static int run(const struct cli_context *context)
 	console_refresh(&console);
 	draw(&console);
 	loop(&console);
+	form_close(&console);
 	for (int i = 0; i < console.guest_count; i++) {
 		disconnect(&console.guests[i]);
 		vt_free(&console.guests[i].screen);
@@ -408,8 +326,10 @@ static const struct cli_option options[] = {
 const struct cli_command console_commands[] = {
 	{"console", "", "show the guests on this screen and bring one to the front",
 	 "The last line of the screen is Bulkhead's alone and says where keys go. Alt-1 to Alt-9 bring a guest to the front, "
-	 "F12 or Alt-0 the overview. There: arrows choose a guest, s starts it, e asks it to end, r pressed twice goes back to the release before, w "
-	 "makes nine words that bring its data back on another PC (bulkhead key phrase), q ends the console.\n\n"
+	 "F12 or Alt-0 the overview. There arrows choose a guest, and h lists the keys: starting and ending it, going back to the "
+	 "release before, words that bring its data back, its backup and what comes back from one, enrolling this PC, and making, "
+	 "describing anew and removing guests of one's own. What is asked for then is a token, an image or a backup on a disk that "
+	 "you plug in, and nine words; Esc gives up.\n\n"
 	 "What a guest writes is drawn from a terminal in memory, never passed on, so it cannot paint over that line.",
 	 NULL, options, 0, 0, run},
 	{0},

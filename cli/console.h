@@ -6,6 +6,8 @@
 #define BULKHEAD_CLI_CONSOLE_H
 
 #include "command.h"
+#include "console_form.h"
+#include "errand.h"
 #include "vt.h"
 
 #include "agent/phrase.h"
@@ -34,9 +36,16 @@ struct console {
 	int chosen;		/**< in the overview */
 	unsigned int rows, columns;
 	json_t *company, *personal; /**< the agents' states, or NULL */
-	char message[256];	    /**< what the last act said */
+	char message[640];	    /**< what the last act said */
 	char words[PHRASE_TEXT_BYTES]; /**< a recovery phrase, until the next key; empty: none */
-	bool asks_revert;	       /**< the next r goes back */
+	char asks;		       /**< a key that does it when it is pressed once more; 0: none */
+	bool shows_keys;	       /**< the page of keys, until the next one */
+	struct console_form form;
+	struct errand *errand; /**< what an agent does for the person now, or NULL; */
+	char errand_progress[128];		  /**< how far it is, */
+	char errand_of[CONSOLE_NAME_MAX];	  /**< for which guest, */
+	char errand_done[96];			  /**< what to say when it went well, */
+	char errand_words[PHRASE_TEXT_BYTES]; /**< and the phrase that holds then; empty: the answer has it, or there is none */
 	char key[16];		    /**< an escape sequence typed so far */
 	size_t key_bytes;
 	bool ends;
@@ -44,6 +53,25 @@ struct console {
 
 /** Asks both agents; guests keep their place and connection. */
 void console_refresh(struct console *console);
+
+/**
+ * Has an agent do something that may take long; the console says @done of @guest when it is over. @request and @file (-1: none)
+ * are taken over. Returns false, with form.wrong saying why, if it cannot begin.
+ */
+bool console_errand(struct console *console, const char *socket, const char *guest, const char *done, json_t *request,
+		    int file);
+
+/** Looks how far the errand is; says what came of it when it is over, in the overview only, where the person sees it. */
+void console_tend_errand(struct console *console);
+
+/** A whole key in the overview. */
+void console_overview_key(struct console *console, const char *key, size_t bytes);
+
+/** Brings a guest to the front by its index. */
+void console_to_front(struct console *console, int index);
+
+/** One request to an agent that is answered at once. Returns its result, the caller's; NULL with one line in @error. */
+json_t *console_ask(const char *socket, json_t *request, char *error, size_t error_bytes);
 
 /** Draws the whole screen into @out, which the caller frees; only text and sequences of ours, whatever guests wrote. */
 char *console_draw(const struct console *console, size_t *bytes);

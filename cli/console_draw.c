@@ -41,6 +41,21 @@ static void heading(struct page *page, const char *text)
 	fputs("\033[0m", page->out);
 }
 
+/** A text of several lines, broken at spaces. */
+static void draw_text(struct page *page, const char *text)
+{
+	while (*text) {
+		size_t most = page->columns > 10 ? page->columns - 6 : 4, length = strlen(text), next;
+
+		if (length > most)
+			for (length = most; length > 1 && text[length] != ' '; length--)
+				;
+		line(page, "   %.*s", (int)length, text);
+		next = length + strspn(text + length, " ");
+		text += next;
+	}
+}
+
 static void pen(FILE *out, const struct vt_cell *cell)
 {
 	fputs("\033[0", out);
@@ -138,7 +153,7 @@ static void draw_lease(struct page *page, const struct console *console)
 	if (!console->company)
 		line(page, "   The company's agent does not answer.");
 	else if (!json_is_true(json_object_get(console->company, "enrolled")))
-		line(page, "   This PC is not enrolled. With a token from the company: bulkhead enrol");
+		line(page, "   This PC is not enrolled. n does it, with a token from your company");
 	else if (!lease)
 		line(page, "   None yet.");
 	else
@@ -194,20 +209,116 @@ static void draw_sight(struct page *page)
 	line(page, "   network, keys typed, screen; not the memory of a protected guest");
 }
 
-static void draw_words(FILE *out, const struct console *console)
+/** A page of ours that is no overview: begun with its heading, and filled up to the last line but one. */
+static struct page begin_page(FILE *out, const struct console *console, const char *title)
 {
 	struct page page = {.out = out, .rows = console->rows - 1, .columns = console->columns};
 
 	fputs("\033[0m", out);
-	heading(&page, "Write these nine words down and keep them away from this PC:");
+	heading(&page, title);
 	line(&page, "%s", "");
+	return page;
+}
+
+static void end_page(struct page *page)
+{
+	while (page->row < page->rows)
+		line(page, "%s", "");
+}
+
+static void draw_words(FILE *out, const struct console *console)
+{
+	struct page page = begin_page(out, console, "Write these nine words down and keep them away from this PC:");
+
 	line(&page, "   %s", console->words);
 	line(&page, "%s", "");
-	line(&page, "With them, and only with them, you can bring the data of %s back on another PC.",
-	     console->guests[console->chosen].name);
+	line(&page, "With them, and only with them, you can bring the data of %s back on another PC.", console->errand_of);
 	line(&page, "Words made earlier still open the copies that were sealed to them.");
-	while (page.row < page.rows)
-		line(&page, "%s", "");
+	end_page(&page);
+}
+
+static void draw_keys(FILE *out, const struct console *console)
+{
+	static const char *const texts[] = {
+		"Alt-1..9  that guest to the front; in the overview the digit does it, too",
+		"F12 Alt-0 the overview",
+		"",
+		"Of the guest that is chosen (arrows):",
+		"s         start it",
+		"e         ask it to end",
+		"b         back it up now; yours: to a disk that you plug in",
+		"r r       company's: go back to the release before",
+		"w         company's: make nine words that bring its data back on another PC",
+		"d         yours: describe it anew, after it changed or Bulkhead was updated",
+		"x x       yours: remove it for good",
+		"",
+		"g         bring a guest's data back from a backup, with its nine words",
+		"m         make a guest of your own from a disk image that you plug in",
+		"n         make this PC a device of your company, with a token",
+		"q         end this program",
+	};
+	struct page page = begin_page(out, console, "Keys");
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		line(&page, "   %s", texts[i]);
+	end_page(&page);
+}
+
+static void draw_choice(struct page *page, const struct console_form *form)
+{
+	line(page, "%s", "");
+	if (!form_chooses(form)) {
+		if (form->source >= 0)
+			line(page, "   From: %s", form->sources[form->source].text);
+		return;
+	}
+	line(page, "   %s:", form->kind->choice);
+	for (int i = 0; i < form->source_count; i++)
+		line(page, "   %d  %s", i + 1, form->sources[i].text);
+	if (form->source_count == 0)
+		line(page, "   Nothing is plugged in that could be chosen; Enter looks again");
+}
+
+/** The lines that are typed; of a long one its end. Leaves the place of the cursor in @row and @column; 0: nowhere. */
+static void draw_fields(struct page *page, const struct console_form *form, unsigned int *row, unsigned int *column)
+{
+	bool can_type = !form_chooses(form) || form->kind->may_type;
+
+	line(page, "%s", "");
+	for (int i = 0; can_type && i <= form->field && i < FORM_FIELDS_MAX && form->kind->fields[i].label; i++) {
+		const char *label = form->kind->fields[i].label, *text = form->fields[i];
+		size_t before = strlen(label) + 5, most = page->columns > before + 1 ? page->columns - before - 1 : 0;
+
+		text += strlen(text) > most ? strlen(text) - most : 0;
+		line(page, "   %s: %s", label, text);
+		*row = page->row;
+		*column = (unsigned int)(before + strlen(text)) + 1;
+	}
+}
+
+static void draw_form(FILE *out, const struct console *console)
+{
+	const struct console_form *form = &console->form;
+	struct page page = begin_page(out, console, form->kind->title);
+	unsigned int row = 0, column = 0;
+
+	draw_text(&page, form->kind->text);
+	draw_choice(&page, form);
+	draw_fields(&page, form, &row, &column);
+	line(&page, "%s", "");
+	line(&page, "   %s", form->wrong);
+	end_page(&page);
+	if (row > 0)
+		fprintf(out, "\033[s\033[%u;%uH\033[7m \033[0m\033[u", row, column);
+}
+
+/** What does not fit on the last line, which says it too. */
+static void draw_message(struct page *page, const struct console *console)
+{
+	if (strlen(console->message) < console->columns)
+		return;
+	line(page, "%s", "");
+	draw_text(page, console->message);
 }
 
 static void draw_overview(FILE *out, const struct console *console)
@@ -218,19 +329,19 @@ static void draw_overview(FILE *out, const struct console *console)
 	line(&page, "Bulkhead");
 	fputs("\033[0m", out);
 	draw_guests(&page, console);
+	draw_message(&page, console);
 	draw_lease(&page, console);
 	draw_policy(&page, console);
 	heading(&page, "");
 	page.row -= page.row < page.rows ? 2 : 0;
 	draw_sight(&page);
-	while (page.row < page.rows)
-		line(&page, "%s", "");
+	end_page(&page);
 }
 
 /** The last line of the screen: ours alone. */
 static void draw_status(FILE *out, const struct console *console)
 {
-	char text[512];
+	char text[sizeof(console->message) + 1];
 	unsigned int columns = 0;
 
 	if (console->front >= 0) {
@@ -239,10 +350,18 @@ static void draw_status(FILE *out, const struct console *console)
 		snprintf(text, sizeof(text), " IN FRONT: %s (%s), %s, keys go there | Alt-1..9 | F12 overview",
 			 guest->name, guest->is_personal ? "yours" : "company's",
 			 guest->file >= 0 ? guest->state : "no console");
+	} else if (console->form.kind) {
+		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | %s | Esc gives up",
+			 form_chooses(&console->form) ? "a digit chooses" : "Enter goes on");
 	} else if (console->message[0]) {
 		snprintf(text, sizeof(text), " %s", console->message);
+	} else if (console->words[0] || console->shows_keys) {
+		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | any key goes back to the overview");
+	} else if (console->errand) {
+		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | %s: %s ...", console->errand_of,
+			 console->errand_progress[0] ? console->errand_progress : "under way");
 	} else {
-		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | 1-9 to the front | arrows | s start e end r back w words");
+		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | 1-9 to the front | arrows | s start e end | h all keys");
 	}
 	/* Colours no guest's cell decides: the whole line is reversed, guests never draw on it. */
 	fprintf(out, "\033[%u;1H\033[0;1;7m", console->rows);
@@ -270,8 +389,12 @@ char *console_draw(const struct console *console, size_t *bytes)
 		fprintf(out, "\033[%u;%uH%s", guest->screen.cursor.row + 1, guest->screen.cursor.column + 1,
 			guest->screen.cursor_hidden ? "" : "\033[?25h");
 	} else {
-		if (console->words[0])
+		if (console->form.kind)
+			draw_form(out, console);
+		else if (console->words[0])
 			draw_words(out, console);
+		else if (console->shows_keys)
+			draw_keys(out, console);
 		else
 			draw_overview(out, console);
 		draw_status(out, console);

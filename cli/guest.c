@@ -5,6 +5,8 @@
 #include "agent_link.h"
 #include "guest.h"
 #include "output.h"
+#include "pc_name.h"
+#include "phrase.h"
 #include "policy_table.h"
 
 #include <errno.h>
@@ -40,13 +42,12 @@ static int simple(const struct cli_context *context, json_t *request, const char
 static int run_enrol(const struct cli_context *context)
 {
 	const char *name = cli_value(context, "name");
-	char host[65] = "", *token = NULL;
+	char own_name[PC_NAME_BYTES], *token = NULL;
 	size_t capacity = 0;
 	json_t *result;
 	int status;
 
-	if (gethostname(host, sizeof(host) - 1) != 0 || !host[0])
-		snprintf(host, sizeof(host), "pc");
+	pc_name(own_name);
 	/* A token on the command line would stay in the shell's history: "-" or nothing reads it
 	 * from stdin. */
 	if (cli_argument_count(context) > 0 && strcmp(cli_argument(context, 0), "-") != 0)
@@ -56,7 +57,7 @@ static int run_enrol(const struct cli_context *context)
 	token[strcspn(token, "\r\n")] = '\0';
 	status = call(context,
 		      json_pack("{s:s, s:s, s:s}", "call", "enrol", "token", token, "name",
-				name ? name : host),
+				name ? name : own_name),
 		      -1, &result);
 	explicit_bzero(token, strlen(token));
 	free(token);
@@ -181,6 +182,27 @@ static int run_agent(const struct cli_context *context)
 	}
 	json_decref(result);
 	return CLI_OK;
+}
+
+char *guest_read_phrase(const struct cli_context *context)
+{
+	char *phrase = NULL, why[PHRASE_WHY_BYTES];
+	size_t capacity = 0;
+
+	if (isatty(STDIN_FILENO))
+		fputs("Recovery phrase: ", stderr);
+	if (getline(&phrase, &capacity, stdin) < 0) {
+		free(phrase);
+		cli_usage(context, "the recovery phrase is read from standard input, and there was none");
+		return NULL;
+	}
+	phrase[strcspn(phrase, "\r\n")] = '\0';
+	if (phrase_holds(phrase, why))
+		return phrase;
+	explicit_bzero(phrase, strlen(phrase));
+	free(phrase);
+	cli_fail(context, "%s", why);
+	return NULL;
 }
 
 static json_t *personal(const struct cli_context *context, const char *action)
@@ -327,31 +349,16 @@ static int run_export(const struct cli_context *context)
 	return status;
 }
 
-/** The phrase, from standard input; the caller frees and overwrites it. NULL after saying why. */
-static char *read_phrase(const struct cli_context *context)
-{
-	char *phrase = NULL;
-	size_t capacity = 0;
-
-	if (isatty(STDIN_FILENO))
-		fputs("Recovery phrase: ", stderr);
-	if (getline(&phrase, &capacity, stdin) >= 0)
-		return phrase;
-	free(phrase);
-	cli_usage(context, "the recovery phrase is read from standard input, and there was none");
-	return NULL;
-}
-
 /** Sends a request that opens something with a phrase. Takes `request` over. */
 static int with_phrase(const struct cli_context *context, json_t *request, int file)
 {
-	char *phrase = read_phrase(context);
+	char *phrase = guest_read_phrase(context);
 	json_t *result;
 	int status;
 
 	if (!phrase) {
 		json_decref(request);
-		return CLI_USAGE;
+		return CLI_FAILED;
 	}
 	json_object_set_new(request, "phrase", json_string(phrase));
 	status = call(context, request, file, &result);
@@ -373,27 +380,26 @@ static int run_import(const struct cli_context *context)
 	return status;
 }
 
-/** A request about the folder that the second argument names; NULL after saying what is wrong. */
-static json_t *about_folder(const struct cli_context *context, const char *action)
+/** Asks for something about the folder that the second argument names: opened here, for the agent has other rights than who
+ * asks and sees another tree. `phrase`: the request needs one. */
+static int call_about_folder(const struct cli_context *context, const char *action, bool phrase, json_t **result)
 {
-	char *folder = realpath(cli_argument(context, 1), NULL);
-	json_t *request;
+	int folder = open(cli_argument(context, 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
 
-	if (!folder) {
-		cli_fail(context, "%s: %s", cli_argument(context, 1), strerror(errno));
-		return NULL;
-	}
-	request = personal(context, action);
-	json_object_set_new(request, "folder", json_string(folder));
-	free(folder);
-	return request;
+	*result = NULL;
+	if (folder < 0)
+		return cli_fail(context, "%s: %s", cli_argument(context, 1), strerror(errno));
+	status = phrase ? with_phrase(context, personal(context, action), folder)
+			: call(context, personal(context, action), folder, result);
+	close(folder);
+	return status;
 }
 
 static int run_own_backup(const struct cli_context *context)
 {
-	json_t *request = about_folder(context, "backup"), *result;
+	json_t *result;
 	const char *phrase;
-	int status = request ? call(context, request, -1, &result) : CLI_FAILED;
+	int status = call_about_folder(context, "backup", false, &result);
 
 	if (status != CLI_OK)
 		return status;
@@ -410,8 +416,8 @@ static int run_own_backup(const struct cli_context *context)
 
 static int run_bring_back(const struct cli_context *context)
 {
-	json_t *request = about_folder(context, "bring-back");
-	int status = request ? with_phrase(context, request, -1) : CLI_FAILED;
+	json_t *result;
+	int status = call_about_folder(context, "bring-back", true, &result);
 
 	if (status == CLI_OK)
 		printf("%s: brought back.\n", cli_argument(context, 0));
@@ -424,7 +430,7 @@ static const struct cli_option shown_options[] = {
     {"json", NULL, "print JSON for scripts", 0, false}, AGENT_LINK_OPTIONS, {0}};
 
 static const struct cli_option enrol_options[] = {
-    {"name", "NAME", "what administrators see (default: the host name)", 0, false},
+    {"name", "NAME", "what administrators see (default: pc- and its serial number)", 0, false},
     AGENT_LINK_OPTIONS,
     {0}};
 

@@ -29,40 +29,6 @@ static int run_backup(const struct cli_context *context)
 	return status;
 }
 
-/** Reads the phrase from standard input and checks its words before anybody is asked. */
-static char *read_phrase(const struct cli_context *context)
-{
-	unsigned char entropy[PHRASE_ENTROPY_BYTES];
-	char *phrase = NULL;
-	size_t capacity = 0;
-	int wrong = 0, result;
-
-	if (isatty(STDIN_FILENO))
-		fputs("Recovery phrase: ", stderr);
-	if (getline(&phrase, &capacity, stdin) < 0) {
-		free(phrase);
-		cli_usage(context,
-			  "the recovery phrase is read from standard input, and there was none");
-		return NULL;
-	}
-	phrase[strcspn(phrase, "\r\n")] = '\0';
-	result = phrase_read(phrase, strlen(phrase), entropy, &wrong);
-	explicit_bzero(entropy, sizeof(entropy));
-	if (result == 0)
-		return phrase;
-	explicit_bzero(phrase, strlen(phrase));
-	free(phrase);
-	if (wrong > 0)
-		cli_fail(
-		    context,
-		    "word %d is none of a recovery phrase; they have five letters, such as 'lusab'",
-		    wrong);
-	else
-		cli_fail(context, "these are not the nine words of one recovery phrase; one is "
-				  "mistyped or missing");
-	return NULL;
-}
-
 static int run_restore(const struct cli_context *context)
 {
 	json_t *request =
@@ -76,7 +42,7 @@ static int run_restore(const struct cli_context *context)
 		status = cli_usage(context, "--file needs --into FILE: where to write it");
 
 	if (status == CLI_OK && cli_switch(context, "phrase")) {
-		phrase = read_phrase(context);
+		phrase = guest_read_phrase(context);
 		status = phrase ? CLI_OK : CLI_FAILED;
 	}
 	if (status != CLI_OK) {

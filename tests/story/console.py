@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import threading
+import time
 
 from company import Failure, program, run, tell, wait_for
 
@@ -24,11 +25,15 @@ class Agent:
 
     def __init__(self, path, state, guests):
         self.path, self.state, self.guests = path, state, {guest["name"]: guest for guest in guests}
-        self.typed, self.asked, self.phrases, self.consoles = {}, [], [], {}
+        self.typed, self.asked, self.phrases, self.requests, self.consoles = {}, [], [], [], {}
+        self.slow, self.refuses = None, {}  # a call that is not answered yet; what is said to others
         for name in self.guests:
             os.makedirs(f"{path}.guests/{name}")
             self.listen(f"{path}.guests/{name}/console", lambda connection, name=name: self.console(name, connection))
         self.listen(path, self.answer)
+
+    def requests_of(self, call):
+        return [request for request in self.requests if request["call"] == call]
 
     @staticmethod
     def listen(path, serve):
@@ -46,11 +51,15 @@ class Agent:
         request = json.loads(connection.makefile().readline())
         call = request["call"]
         self.asked.append((call, request.get("guest")))
+        self.requests.append(request)
+        while call == self.slow:
+            time.sleep(0.05)
         self.phrases += [request["phrase"]] if "phrase" in request else []
         if call == "start":
             self.guests[request["guest"]]["state"] = "running"
         reply = {"status": self.state, "list": list(self.guests.values())}.get(call)
-        connection.sendall(json.dumps({"result": reply}).encode() + b"\n")
+        reply = {"error": self.refuses[call]} if call in self.refuses else {"result": reply}
+        connection.sendall(json.dumps(reply).encode() + b"\n")
         connection.close()
 
     def console(self, name, connection):
@@ -152,6 +161,82 @@ def a_person_goes_back_and_gets_their_words_without_a_shell(directory, keep):
     assert ("start", "work") not in company.asked, "the key that ends the words did something else"
 
 
+def a_person_enrols_by_a_token_that_they_type(directory, keep):
+    company, _, screen = played(directory, keep)
+    company.state["enrolled"] = False
+    company.refuses["enrol"] = "this is no enrolment token; it begins with bh1- and is one word " + "and much " * 5 + "more"
+    lines = screen.wait("the hint", lambda lines: "n does it, with a token" in "\n".join(lines) and lines)
+    screen.press("n")
+    screen.wait("the form", lambda lines: "device of your company" in lines[1] and "Esc gives up" in lines[-1])
+    screen.press("bh1-wrong", "Enter", "C-u", "mine", "Enter")
+    screen.wait("why not, whole", lambda lines: "this PC: this is no enrolment token" in lines[-1] and "and much more" in
+                " ".join(line.strip() for line in lines))
+    company.refuses.clear()
+    screen.press("n")
+    screen.press("bh1-eyXX", "BSpace", "BSpace", "Jj", "Enter", "C-u", "laptop")
+    lines = screen.wait("the name", lambda lines: "laptop" in "\n".join(lines) and lines)
+    print("# " + "\n# ".join(lines[:14]))
+    screen.press("Enter")
+    screen.wait("that it is done", lambda lines: "this PC: enrolled" in lines[-1])
+    assert company.requests_of("enrol")[-1] == {"call": "enrol", "token": "bh1-eyJj", "name": "laptop"}, company.requests
+
+
+def a_form_is_given_up_by_escape_and_by_a_guest_in_front(directory, keep):
+    company, personal, screen = played(directory, keep)
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    for leave, seen in (("Escape", "IN FRONT: Bulkhead | 1-9"), ("M-1", "IN FRONT: work"), ("F12", "IN FRONT: Bulkhead | 1-9")):
+        screen.press("g")
+        screen.wait("the form", lambda lines: "the data of work, from your company's server" in "\n".join(lines))
+        screen.press("1", "lusab")
+        screen.wait("the words", lambda lines: "lusab" in "\n".join(lines))
+        screen.press(leave)
+        screen.wait("that it is gone", lambda lines: seen in lines[-1] and "lusab" not in "\n".join(lines))
+        screen.press("F12")
+        screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead | 1-9" in lines[-1])
+    assert not company.requests_of("restore") and not personal.requests_of("personal")
+    wait_for("the guest's console", lambda: "work" in company.typed)
+    assert b"lusab" not in company.typed["work"]
+
+
+def a_person_gets_their_data_back_and_uses_a_guest_meanwhile(directory, keep):
+    company, _, screen = played(directory, keep)
+    company.slow = "restore"
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("g", "1", "lusab babab", "Enter")
+    screen.wait("what is wrong", lambda lines: "word 1 is none" in "\n".join(lines) or "nine words of one" in "\n".join(lines))
+    screen.press("C-u", "rinul gohab puvaz bolot gihoj pusor suzat mihul varab", "Enter")
+    screen.wait("that it goes on", lambda lines: "work: under way" in lines[-1])
+    screen.press("b")
+    screen.wait("that it waits", lambda lines: "wait until work is done" in lines[-1])
+    screen.press("M-1")
+    screen.wait("work in front", lambda lines: "IN FRONT: work" in lines[-1] and "this is work" in lines[0])
+    company.slow = None
+    screen.press("F12")
+    screen.wait("that it is done", lambda lines: "work: restored" in lines[-1])
+    assert company.requests_of("restore") == [{"call": "restore", "guest": "work", "phrase":
+                                               "rinul gohab puvaz bolot gihoj pusor suzat mihul varab"}]
+    assert not company.requests_of("backup")
+
+
+def a_person_removes_only_a_guest_of_their_own_and_says_so_twice(directory, keep):
+    company, personal, screen = played(directory, keep)
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("x")
+    screen.wait("the refusal", lambda lines: "work is your company's" in lines[-1])
+    screen.press("Down", "x")
+    screen.wait("the question", lambda lines: "personal: gone for good" in lines[-1])
+    screen.press("d")
+    screen.wait("the description", lambda lines: "described anew" in lines[-1])
+    screen.press("x", "x")
+    screen.wait("the end", lambda lines: "personal: removed" in lines[-1])
+    assert [request["do"] for request in personal.requests_of("personal")] == ["describe", "remove"]
+    screen.press("h")
+    lines = screen.wait("the keys", lambda lines: "Keys" in lines[1] and lines)
+    print("# " + "\n# ".join(lines))
+    screen.press("q")
+    screen.wait("the overview", lambda lines: "WHOSE" in "\n".join(lines))
+
+
 def escapes_of_a_guest_do_not_paint_over_the_line_that_says_who_is_in_front(directory, keep):
     company, _, screen = played(directory, keep)
     screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
@@ -203,6 +288,10 @@ if __name__ == "__main__":
     tell([overview_shows_guests_lease_policy_and_what_the_company_sees,
           one_key_brings_a_guest_to_the_front_and_keys_reach_only_it,
           a_person_goes_back_and_gets_their_words_without_a_shell,
+          a_person_enrols_by_a_token_that_they_type,
+          a_form_is_given_up_by_escape_and_by_a_guest_in_front,
+          a_person_gets_their_data_back_and_uses_a_guest_meanwhile,
+          a_person_removes_only_a_guest_of_their_own_and_says_so_twice,
           escapes_of_a_guest_do_not_paint_over_the_line_that_says_who_is_in_front,
           without_the_console_between_the_same_escapes_succeed,
           the_persons_terminal_answers_no_question_of_a_guest,

@@ -12,6 +12,7 @@ import sys
 from company import Company, tell, wait_for
 from installed_pc import BASE, SECONDS, SERVER, SMALL, InstalledPc, installed, make_image
 from installed_guest import protected_guest_runs_as_described
+from installed_own import person_without_a_shell_enrols_and_has_a_machine_of_their_own
 import keys
 import pc as machine
 import share
@@ -158,7 +159,8 @@ def secure_boot_pc_is_installed_and_starts_what_was_signed(directory, keep):
     pc.power_on(stick=medium, reboots=False).wait(r"Access Denied|Security Violation", SECONDS)
 
 
-TESTS = [protected_guest_runs_as_described, medium_installs_a_pc_that_enrols_by_itself,
+TESTS = [protected_guest_runs_as_described, person_without_a_shell_enrols_and_has_a_machine_of_their_own,
+         medium_installs_a_pc_that_enrols_by_itself,
          medium_starts_from_a_cd_rom_drive_too,
          pc_comes_back_from_a_system_that_panics, secure_boot_pc_is_installed_and_starts_what_was_signed,
          pc_takes_an_update_and_no_damaged_one, pc_comes_back_from_a_system_that_stops_half_way,

@@ -95,10 +95,10 @@ def hostile_monitor(pc, change):
            f"until {LIST} | grep -q work; do sleep 1; done")
 
 
-def runs_as_it_should(guests, said, status):
+def runs_as_it_should(number, guests, said, status):
     lines = re.findall(r"#STORY# (.*)", said)
     print("# " + "\n# ".join(lines), flush=True)
-    assert status == 0 and lines == ["version one", "user disk keeps what was written", "configuration disk CIDATA", "off"], \
+    assert status == 0 and lines == ["version one", f"start {number} of this user disk", "user disk keeps what was written", "configuration disk CIDATA", "off"], \
         (status, said[-3000:])
     there = [guest for guest in guests if guest["state"] != "ending"]
     assert len(there) == 1 and there[0]["protected"] and there[0]["state"] == "ready", guests
@@ -117,7 +117,7 @@ def protected_guest_runs_as_described(directory, keep):
     assert "given to guests that measure as" in pc.run("bulkhead agent")
     pc.run("systemctl stop bulkhead-screen")  # the person's screen reads guests' consoles, which speak to one reader
     arrives(pc, 1)
-    runs_as_it_should(*start(pc))
+    runs_as_it_should(1, *start(pc))
 
     # Its data, at rest, by an agent that systemd gives a /var/tmp of its own.
     pc.run("bulkhead backup run work")
@@ -137,4 +137,4 @@ def protected_guest_runs_as_described(directory, keep):
     assert "no key comes out for it" in why, why
     # ... and without them, which is the control, it gives them.
     hostile_monitor(pc, "")
-    runs_as_it_should(*start(pc))
+    runs_as_it_should(2, *start(pc))

@@ -41,6 +41,7 @@ static void phrase_reads_back_however_it_is_written(void **state)
 
 static void mistyped_phrase_is_noticed(void **state)
 {
+	char why[PHRASE_WHY_BYTES];
 	unsigned char entropy[16] = {7}, again[16];
 	char text[PHRASE_TEXT_BYTES];
 	int wrong;
@@ -53,6 +54,10 @@ static void mistyped_phrase_is_noticed(void **state)
 	assert_int_equal(wrong, 2);
 	assert_int_equal(phrase_read("babab babab", 11, again, &wrong), -EINVAL);
 	assert_int_equal(phrase_read("", 0, again, &wrong), -EINVAL);
+	assert_false(phrase_holds(text, why));
+	assert_non_null(strstr(why, "word 2 is none"));
+	assert_false(phrase_holds("babab babab", why));
+	assert_non_null(strstr(why, "not the nine words"));
 }
 
 static void copy_opens_with_its_phrase_and_for_its_disk_only(void **state)
