@@ -132,18 +132,44 @@ static int mount_as(const char *type, bool has_owners, const char *name, bool wr
 	return root;
 }
 
+/* How each file system says what it is: bytes at a place of its first 2 KiB (Microsoft's FAT and exFAT specifications; ext4's
+ * superblock at 1024, little endian). FAT12 has no other mark than FAT16. */
+static const struct file_system {
+	const char *type;
+	bool has_owners;
+	size_t at;
+	const char *mark;
+} file_systems[] = {
+	{"vfat", false, 82, "FAT32   "}, {"vfat", false, 54, "FAT16   "}, {"vfat", false, 54, "FAT12   "},
+	{"exfat", false, 3, "EXFAT   "}, {"ext4", true, 1024 + 56, "\x53\xef"},
+};
+
+/** Which one lies there; NULL: none of those. The kernel is asked to read nothing else: it would say so on the screen. */
+static const struct file_system *recognize(const char *name)
+{
+	char device[STICK_NAME_BYTES + 8], begin[2048];
+	ssize_t size;
+	int file;
+
+	snprintf(device, sizeof(device), "/dev/%s", name);
+	file = open(device, O_RDONLY | O_CLOEXEC);
+	if (file < 0)
+		return NULL;
+	size = pread(file, begin, sizeof(begin), 0);
+	close(file);
+	for (size_t i = 0; size == sizeof(begin) && i < sizeof(file_systems) / sizeof(file_systems[0]); i++)
+		if (memcmp(begin + file_systems[i].at, file_systems[i].mark, strlen(file_systems[i].mark)) == 0)
+			return &file_systems[i];
+	return NULL;
+}
+
 int stick_open(const char *name, bool writable, uid_t owner)
 {
-	static const struct {
-		const char *type;
-		bool has_owners;
-	} types[] = {{"vfat", false}, {"exfat", false}, {"ext4", true}};
+	const struct file_system *found = recognize(name);
+	int root;
 
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		int root = mount_as(types[i].type, types[i].has_owners, name, writable, owner);
-
-		if (root >= 0)
-			return root;
-	}
-	return -ENOTSUP;
+	if (!found)
+		return -ENOTSUP;
+	root = mount_as(found->type, found->has_owners, name, writable, owner);
+	return root >= 0 ? root : -errno;
 }
