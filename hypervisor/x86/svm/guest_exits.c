@@ -425,9 +425,7 @@ bool svm_guest_exit(struct processor *processor, struct vcpu *vcpu, struct bulkh
 		return true;
 	case EXIT_READ_CR8:
 	case EXIT_WRITE_CR8:
-		if (svm_guest_cr8(processor, vcpu, code == EXIT_WRITE_CR8))
-			return true;
-		return svm_guest_end(guest, run, BULKHEAD_RUN_FAULT);
+		return svm_guest_cr8(processor, vcpu, code == EXIT_WRITE_CR8) || refuse(processor, VECTOR_UD);
 	case EXIT_SMI:
 		vendor_take_pending();
 		nmi_account(processor);

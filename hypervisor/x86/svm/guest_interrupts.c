@@ -157,8 +157,9 @@ void svm_guest_account_interrupt(struct vcpu *vcpu)
 		return;
 	if (vmcb->virtual_interrupt & VIRTUAL_REQUEST) {
 		local_apic_unaccept(local_of(vcpu), guest->offered);
-		if ((uint8_t)vmcb->exit_interrupt == guest->offered)
-			vmcb->event = 0; /* its delivery faulted */
+		/* Its delivery faulted. An exception of that number is none to miss: it is a fault, and its instruction comes again. */
+		if ((vmcb->event & EVENT_KIND) == (EVENT_EXCEPTION | guest->offered))
+			vmcb->event = 0;
 	}
 	guest->offered = 0;
 }

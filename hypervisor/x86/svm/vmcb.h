@@ -135,6 +135,8 @@ static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define EVENT_NMI	(2ull << 8)
 #define EVENT_EXCEPTION (3ull << 8)
 #define EVENT_INTERRUPT (0ull << 8)
+#define EVENT_SOFTWARE	(4ull << 8)
+#define EVENT_KIND	0x7ffull /* type and vector */
 
 /** Exit codes (appendix C). Compare the low 32 bits: emulators differ on EXIT_INVALID's upper half. */
 enum exit_code {

@@ -176,33 +176,31 @@ static bool says_anything(struct guest *guest, unsigned int looks)
 	return is_found;
 }
 
-/* What one guest, or the service domain, left in registers that VMRUN does not exchange, another one finds. */
-static bool attack_stale_registers(bool is_protected)
+/* Whether the second guest finds what the first, or the service domain, left. */
+static bool finds_stale(struct guest first, struct guest second, bool says_first, unsigned int looks)
 {
-	struct guest first = MAKE(leaver, GUEST_SEALED, is_protected);
-	struct guest second = MAKE(looker, GUEST_SEALED, is_protected);
 	bool is_found;
 
 	expect("exit", run(&first), BULKHEAD_RUN_HALT);
-	is_found = says_anything(&second, LOOKS);
+	if (says_first)
+		(void)hear(&second);
+	is_found = says_anything(&second, looks);
 	end(&first);
 	end(&second);
 	return is_found;
 }
 
+/* What one guest, or the service domain, left in registers that VMRUN does not exchange, another one finds. */
+static bool attack_stale_registers(bool is_protected)
+{
+	return finds_stale(MAKE(leaver, GUEST_SEALED, is_protected), MAKE(looker, GUEST_SEALED, is_protected), false, LOOKS);
+}
+
 /* The same of the upper halves of YMM registers, which only a guest that has AVX on can look at. */
 static bool attack_stale_vectors(bool is_protected)
 {
-	struct guest first = MAKE(vector_leaver, GUEST_SEALED, is_protected);
-	struct guest second = MAKE(vector_looker, GUEST_SEALED, is_protected);
-	bool is_found;
-
-	expect("exit", run(&first), BULKHEAD_RUN_HALT);
-	(void)hear(&second);
-	is_found = says_anything(&second, VECTOR_LOOKS);
-	end(&first);
-	end(&second);
-	return is_found;
+	return finds_stale(MAKE(vector_leaver, GUEST_SEALED, is_protected), MAKE(vector_looker, GUEST_SEALED, is_protected),
+			   true, VECTOR_LOOKS);
 }
 
 /* A guest's processors send each other whatever a local APIC can send. That it comes to its end is what can be seen here;

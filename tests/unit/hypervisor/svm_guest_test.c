@@ -240,19 +240,28 @@ static void an_interrupt_whose_delivery_faults_is_no_event(void **state)
 	(void)local_apic_post(local(0), 0x40, false);
 	assert_true(prepare(0));
 	/* As QEMU says it: the vector, of an exception, with the request still there. */
-	blocks[0].exit_interrupt = 0x40 | EVENT_EXCEPTION | EVENT_VALID;
-	blocks[0].event = blocks[0].exit_interrupt;
+	blocks[0].event = 0x40 | EVENT_EXCEPTION | EVENT_VALID;
 	svm_guest_account_interrupt(&guest->vcpus[0]);
 	assert_int_equal(blocks[0].event, 0);
 	assert_int_equal(local_apic_pending(local(0)), 0x40);
 	/* As the manual says it: an interrupt that was taken, and is delivered again. */
 	assert_true(prepare(0));
-	blocks[0].exit_interrupt = 0x40 | EVENT_INTERRUPT | EVENT_VALID;
-	blocks[0].event = blocks[0].exit_interrupt;
+	blocks[0].event = 0x40 | EVENT_INTERRUPT | EVENT_VALID;
 	blocks[0].virtual_interrupt &= ~VIRTUAL_REQUEST;
 	svm_guest_account_interrupt(&guest->vcpus[0]);
 	assert_int_equal(blocks[0].event & 0xff, 0x40);
 	assert_int_equal(local_apic_pending(local(0)), -1);
+}
+
+static void a_software_interrupt_of_the_offered_vector_is_kept(void **state)
+{
+	(void)state;
+	(void)local_apic_post(local(0), 0x40, false);
+	assert_true(prepare(0));
+	blocks[0].event = 0x40 | EVENT_SOFTWARE | EVENT_VALID;
+	svm_guest_account_interrupt(&guest->vcpus[0]);
+	assert_int_equal(blocks[0].event, 0x40 | EVENT_SOFTWARE | EVENT_VALID);
+	assert_int_equal(local_apic_pending(local(0)), 0x40);
 }
 
 static void a_closed_guest_gets_a_window_first(void **state)
@@ -516,6 +525,11 @@ static void cr8_is_the_task_priority(void **state)
 	assert_true(leave(0, EXIT_WRITE_CR8, 0, 0));
 	assert_int_equal(blocks[0].event & 0xff, VECTOR_GP);
 	assert_int_equal(local(0)->task_priority, 0x50);
+	/* Another of its processors has changed the instruction. */
+	CODE(0x90, 0x90, 0x90);
+	assert_true(leave(0, EXIT_WRITE_CR8, 0, 0));
+	assert_int_equal(blocks[0].event & 0xff, VECTOR_UD);
+	assert_int_equal(blocks[0].rip, CODE_AT);
 }
 
 static void other_registers_are_refused(void **state)
@@ -633,6 +647,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(an_interrupt_is_offered_when_the_guest_accepts_it, setup),
 		cmocka_unit_test_setup(an_interrupt_that_was_not_taken_is_offered_again, setup),
+		cmocka_unit_test_setup(a_software_interrupt_of_the_offered_vector_is_kept, setup),
 		cmocka_unit_test_setup(an_interrupt_whose_delivery_faults_is_no_event, setup),
 		cmocka_unit_test_setup(a_closed_guest_gets_a_window_first, setup),
 		cmocka_unit_test_setup(what_was_being_delivered_comes_before_a_new_interrupt, setup),
