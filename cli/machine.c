@@ -97,7 +97,8 @@ const struct cli_command machine_commands[] = {
 		.arguments = "",
 		.summary = "print the hypervisor's log",
 		.description = "The log is a ring in the hypervisor's memory: the oldest text may be gone. The same text\n"
-			       "went to the serial port while the machine started.",
+			       "goes to the serial port. Reading it adds which devices the IOMMU has kept from\n"
+			       "memory meanwhile.",
 		.example = "bulkhead log | grep iommu",
 		.options = log_options,
 		.run = log_run,

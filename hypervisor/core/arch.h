@@ -62,6 +62,9 @@ void arch_flush(const struct address_space *space);
 /** Writes text to the machine's early console (serial). Length in bytes; no terminator. */
 void arch_console(const char *text, size_t size_bytes);
 
+/** Writes what the machine's units have noted since the last call to the core's log: a few lines at most. */
+void arch_log_events(void);
+
 /** Pages of private memory the back-end needs for one vCPU, contiguous. */
 unsigned int arch_vcpu_pages(void);
 

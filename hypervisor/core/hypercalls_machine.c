@@ -88,6 +88,7 @@ enum bulkhead_error hypercalls_log_read(struct request *request)
 
 	if (!answer)
 		return BULKHEAD_NOT_OWNED;
+	arch_log_events();
 	request->value = log_read(&core.log, request->arguments[1], answer);
 	return BULKHEAD_OK;
 }

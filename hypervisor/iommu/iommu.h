@@ -22,6 +22,8 @@
 #define IOMMU_MAX_UNITS	   ACPI_MAX_UNITS
 /** Devices that can have interrupts of their own; further ones stay blocked. */
 #define IOMMU_REMAP_TABLES 48u
+/** Devices whose events are counted and logged; of further ones nothing is said. */
+#define IOMMU_NOTED_DEVICES 16u
 
 enum iommu_result {
 	IOMMU_OK = 0,
@@ -64,8 +66,8 @@ struct iommu_window {
 struct iommu_event {
 	uint64_t address;
 	uint16_t device; /* requester id */
-	uint8_t type;	 /* the unit's own code, for the log */
-	bool is_write, is_interrupt;
+	const char *what; /* happened: between the device's name and the address */
+	uint64_t code;	 /* the unit's own, for who reads its manual */
 };
 
 struct iommu_unit {
@@ -79,6 +81,8 @@ struct iommu_unit {
 	volatile uint64_t *completion;
 	uint64_t completion_physical;
 };
+
+struct log;
 
 /** All units of the machine. Filled by iommu_find(); zeroed memory is a valid start. */
 struct iommu {
@@ -99,6 +103,10 @@ struct iommu {
 	uint64_t shadow_physical;
 	uint64_t flush_count;
 	char lock;
+	struct {
+		uint32_t events; /* so far; 0: this entry is free */
+		uint16_t device;
+	} noted[IOMMU_NOTED_DEVICES];
 };
 
 /** A kind of unit. The table is chosen once, by iommu_find(). */
@@ -150,6 +158,14 @@ enum iommu_result iommu_flush(struct iommu *iommu) __attribute__((warn_unused_re
 
 /** Takes the oldest unread event of any unit; false if there is none. */
 bool iommu_next_event(struct iommu *iommu, struct iommu_event *event);
+
+/**
+ * Writes what the units noted since the last call to the log: a few lines at most, the rest with the next calls. A device
+ * gets a line at its first event and each time their number has doubled, so that no device can fill the log.
+ *
+ * One processor at a time.
+ */
+void iommu_log_events(struct iommu *iommu, struct log *log);
 
 /** Registers to keep unmapped in every nested table and I/O table; index below iommu.unit_count. */
 struct iommu_window iommu_window(const struct iommu *iommu, uint32_t index);

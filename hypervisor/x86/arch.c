@@ -65,3 +65,8 @@ void arch_console(const char *text, size_t size_bytes)
 		serial_put(text[i]);
 	}
 }
+
+void arch_log_events(void)
+{
+	iommu_log_events(&machine.iommu, &core.log);
+}

@@ -5,9 +5,12 @@
 /* Turns of the waiting loop. Far beyond any unit's answer, so that only a dead one reaches it. */
 #define WAIT_TURNS 50000000u
 
-#define EVENT_TYPE_SHIFT 60
-#define EVENT_INTERRUPT	 (1ull << 51) /* [2.5.3]: flags of an I/O page fault, in the first word */
-#define EVENT_WRITE	 (1ull << 53)
+/* The first word of an event [2.5]: its type, and flags of an I/O page fault [2.5.3]. */
+#define EVENT_TYPE_SHIFT      60
+#define EVENT_PAGE_FAULT      2u
+#define EVENT_INVALID_REQUEST 8u
+#define EVENT_INTERRUPT	      (1ull << 51)
+#define EVENT_WRITE	      (1ull << 53)
 
 void amdvi_lock(struct iommu *iommu)
 {
@@ -76,6 +79,20 @@ static void restart_log(struct iommu *iommu, struct iommu_unit *unit)
 	access->write(access->context, unit->base + AMDVI_CONTROL, unit->control);
 }
 
+static const char *describe(uint64_t code)
+{
+	switch (code >> EVENT_TYPE_SHIFT) {
+	case EVENT_PAGE_FAULT:
+		if (code & EVENT_INTERRUPT)
+			return "was kept from sending an interrupt to";
+		return code & EVENT_WRITE ? "was kept from writing" : "was kept from reading";
+	case EVENT_INVALID_REQUEST:
+		return "was kept from a request that no device may make to";
+	default:
+		return "let the unit meet an error at";
+	}
+}
+
 static bool take_event(struct iommu *iommu, struct iommu_unit *unit, struct iommu_event *event)
 {
 	const struct iommu_access *access = &iommu->access;
@@ -100,9 +117,8 @@ static bool take_event(struct iommu *iommu, struct iommu_unit *unit, struct iomm
 	*event = (struct iommu_event){
 		.address = second,
 		.device = (uint16_t)first,
-		.type = (uint8_t)(first >> EVENT_TYPE_SHIFT),
-		.is_write = (first & EVENT_WRITE) != 0,
-		.is_interrupt = (first & EVENT_INTERRUPT) != 0,
+		.what = describe(first),
+		.code = first,
 	};
 	return true;
 }

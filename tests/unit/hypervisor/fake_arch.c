@@ -366,6 +366,11 @@ void arch_console(const char *text, size_t size_bytes)
 	}
 }
 
+void arch_log_events(void)
+{
+	fake_counters.event_readings++;
+}
+
 unsigned int arch_vcpu_pages(void)
 {
 	return FAKE_VCPU_PAGES;

@@ -76,6 +76,7 @@ struct fake_counters {
 	uint64_t flushes;
 	uint64_t cleared_pages;
 	uint64_t runs;
+	uint64_t event_readings;
 };
 
 extern struct fake_counters fake_counters;

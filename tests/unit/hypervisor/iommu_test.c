@@ -7,6 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "../core/log.h"
 #include "amd/amdvi.h"
 #include "fake_amdvi.h"
 
@@ -195,38 +196,128 @@ static void interrupts_pass_or_are_all_blocked_as_asked(void **state)
 	assert_int_equal(fake_interrupt(0xa0, 5, 0, &destination), FAKE_BLOCKED);
 }
 
-static void events_come_out_once_and_in_order(void **state)
+void arch_lock(struct lock *lock)
 {
-	struct iommu_event event;
-	uint64_t *log = fake_pointer(fake.registers[AMDVI_EVENT_BASE / 8] & 0xffffffffff000ull, 4096);
+	(void)lock;
+}
 
-	assert_false(iommu_next_event(&iommu, &event));
-	log[0] = 2ull << 60 | 1ull << 53 | 0x18;
-	log[1] = 0x12345678;
-	log[2] = 2ull << 60 | 1ull << 51 | 0xa0;
-	fake.registers[AMDVI_EVENT_TAIL / 8] = 32;
-	assert_true(iommu_next_event(&iommu, &event));
-	assert_int_equal(event.device, 0x18);
-	assert_int_equal(event.type, 2);
-	assert_int_equal(event.address, 0x12345678);
-	assert_true(event.is_write);
-	assert_true(iommu_next_event(&iommu, &event));
-	assert_int_equal(event.device, 0xa0);
-	assert_true(event.is_interrupt);
-	assert_false(iommu_next_event(&iommu, &event));
+void arch_unlock(struct lock *lock)
+{
+	(void)lock;
+}
+
+void arch_console(const char *text, size_t size_bytes)
+{
+	(void)text;
+	(void)size_bytes;
+}
+
+/* The unit notes an event of a device: what the manual puts into its two words. */
+static void note(uint64_t code, uint16_t device, uint64_t address)
+{
+	uint64_t *ring = fake_pointer(fake.registers[AMDVI_EVENT_BASE / 8] & 0xffffffffff000ull, AMDVI_RING_BYTES);
+	uint64_t *tail = &fake.registers[AMDVI_EVENT_TAIL / 8];
+
+	ring[*tail / 8] = code | device;
+	ring[*tail / 8 + 1] = address;
+	*tail = (*tail + 16) % AMDVI_RING_BYTES;
+}
+
+/* What reading the events adds to the log. */
+static const char *said(void)
+{
+	static struct log log = {.level = LOG_INFO};
+	static char text[4096];
+	uint64_t from = log.written;
+
+	iommu_log_events(&iommu, &log);
+	assert_true(log.written - from < sizeof(text));
+	for (uint64_t i = from; i < log.written; i++)
+		text[i - from] = log.ring[i % LOG_RING_BYTES];
+	text[log.written - from] = 0;
+	return text;
+}
+
+#define PAGE_FAULT (2ull << 60)
+#define IS_WRITE (1ull << 53)
+#define IS_INTERRUPT (1ull << 51)
+
+static void a_blocked_access_is_logged_once_with_its_device(void **state)
+{
+	assert_string_equal(said(), "");
+	note(PAGE_FAULT | IS_WRITE, 0x0018, 0x12345678);
+	note(PAGE_FAULT, 0xa0fb, 0xfee00000);
+	assert_string_equal(said(),
+			    "<warning> iommu: device 00:03.0 was kept from writing 12345678 (event 2020000000000018, number 1 of "
+			    "this device)\n"
+			    "<warning> iommu: device a0:1f.3 was kept from reading fee00000 (event 200000000000a0fb, number 1 of "
+			    "this device)\n");
+	assert_string_equal(said(), "");
+	note(PAGE_FAULT | IS_INTERRUPT, 0x0018, 0x500);
+	assert_non_null(strstr(said(), "device 00:03.0 was kept from sending an interrupt to 500 (event 2008000000000018, number 2 "));
+	note(8ull << 60, 0x0020, 0xfee00000);
+	assert_non_null(strstr(said(), "device 00:04.0 was kept from a request that no device may make to fee00000 "));
+	note(1ull << 60, 0x0028, 0x1000);
+	assert_non_null(strstr(said(), "device 00:05.0 let the unit meet an error at 1000 (event 1000000000000028, "));
+}
+
+static void a_device_gets_a_line_each_time_its_events_have_doubled(void **state)
+{
+	uint32_t lines = 0;
+
+	for (uint32_t i = 0; i < 1000; i++) {
+		note(PAGE_FAULT, 0x18, i);
+		lines += *said() != 0;
+	}
+	assert_int_equal(lines, 10);
+}
+
+static void few_lines_and_few_devices_come_at_once(void **state)
+{
+	uint32_t lines = 0;
+
+	for (uint16_t device = 0; device < 200; device++)
+		note(PAGE_FAULT, device, 0);
+	for (uint32_t calls = 0; calls < 20; calls++) {
+		const char *text = said();
+		uint32_t count = 0;
+
+		for (; *text; text++)
+			count += *text == '\n';
+		assert_true(count <= 4);
+		lines += count;
+	}
+	assert_int_equal(lines, IOMMU_NOTED_DEVICES);
+	assert_int_equal(fake.registers[AMDVI_EVENT_HEAD / 8], fake.registers[AMDVI_EVENT_TAIL / 8]);
+}
+
+static void events_go_on_when_the_ring_wraps(void **state)
+{
+	for (uint32_t i = 0; i < AMDVI_RING_ENTRIES + 7; i++) {
+		note(PAGE_FAULT, 0x18, 0);
+		(void)said();
+	}
+	assert_int_equal(fake.registers[AMDVI_EVENT_HEAD / 8], 7 * 16);
+	note(PAGE_FAULT, 0x20, 0x9000);
+	assert_non_null(strstr(said(), "device 00:04.0 was kept from reading 9000 "));
 }
 
 static void a_full_event_log_is_restarted(void **state)
 {
-	struct iommu_event event;
-
 	fake.registers[AMDVI_STATUS / 8] = AMDVI_STATUS_EVENT_OVERFLOW;
 	fake.registers[AMDVI_EVENT_HEAD / 8] = fake.registers[AMDVI_EVENT_TAIL / 8] = 0x30;
-	assert_false(iommu_next_event(&iommu, &event));
+	assert_string_equal(said(), "");
 	assert_int_equal(fake.registers[AMDVI_STATUS / 8], 0);
 	assert_int_equal(fake.registers[AMDVI_EVENT_HEAD / 8], 0);
 	assert_true(fake.registers[AMDVI_CONTROL / 8] & AMDVI_CONTROL_EVENT_LOG);
 	assert_true(fake.registers[AMDVI_CONTROL / 8] & AMDVI_CONTROL_ENABLE);
+}
+
+static void a_unit_that_does_not_run_is_not_asked(void **state)
+{
+	fake.registers[AMDVI_STATUS / 8] = AMDVI_STATUS_EVENT_OVERFLOW;
+	assert_string_equal(said(), "");
+	assert_int_equal(fake.registers[AMDVI_STATUS / 8], AMDVI_STATUS_EVENT_OVERFLOW);
 }
 
 static void machines_the_driver_cannot_contain_are_refused(void **state)
@@ -258,8 +349,12 @@ int main(void)
 			too_little_or_crooked_memory_is_refused_before_anything_is_touched,
 			not_started),
 		cmocka_unit_test_setup(interrupts_pass_or_are_all_blocked_as_asked, not_started),
-		cmocka_unit_test_setup(events_come_out_once_and_in_order, started),
+		cmocka_unit_test_setup(a_blocked_access_is_logged_once_with_its_device, started),
+		cmocka_unit_test_setup(a_device_gets_a_line_each_time_its_events_have_doubled, started),
+		cmocka_unit_test_setup(few_lines_and_few_devices_come_at_once, started),
+		cmocka_unit_test_setup(events_go_on_when_the_ring_wraps, started),
 		cmocka_unit_test_setup(a_full_event_log_is_restarted, started),
+		cmocka_unit_test_setup(a_unit_that_does_not_run_is_not_asked, not_started),
 		cmocka_unit_test_setup(machines_the_driver_cannot_contain_are_refused, not_started),
 	};
 
