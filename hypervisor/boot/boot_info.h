@@ -66,7 +66,6 @@ struct boot_info {
 	uint64_t smm_stub;    /* 64 KiB at 30000h that the loader reserved for us, or 0 */
 	uint32_t processor_count;
 	uint32_t log_level;   /* 0 errors .. 3 everything */
-	uint32_t allow_no_iommu; /* run although DMA is not contained */
 	uint32_t region_count;
 	struct boot_region regions[BOOT_MAX_REGIONS]; /* in any order, without overlap */
 };

@@ -23,7 +23,7 @@ enum iommu_result iommu_find(struct iommu *iommu, const struct acpi_memory *memo
 {
 	struct acpi_ivrs ivrs;
 
-	*iommu = (struct iommu){.ioapic_device = -1};
+	*iommu = (struct iommu){0};
 	switch (acpi_read_ivrs(memory, tables, &ivrs)) {
 	case ACPI_OK:
 		return amdvi_find(iommu, &ivrs);
@@ -40,8 +40,7 @@ uint64_t iommu_memory_bytes(const struct iommu *iommu)
 }
 
 enum iommu_result iommu_start(struct iommu *iommu, const struct iommu_access *access,
-			      const struct iommu_memory *memory, uint64_t table_root,
-			      uint32_t levels, enum iommu_interrupts interrupts)
+			      const struct iommu_memory *memory, uint64_t table_root, uint32_t levels)
 {
 	enum iommu_result result;
 
@@ -50,9 +49,8 @@ enum iommu_result iommu_start(struct iommu *iommu, const struct iommu_access *ac
 	if (memory->size_bytes < iommu_memory_bytes(iommu))
 		return IOMMU_NO_MEMORY;
 	iommu->access = *access;
-	result = iommu->driver->start(iommu, memory, table_root, levels, interrupts);
+	result = iommu->driver->start(iommu, memory, table_root, levels);
 	iommu->is_running = result == IOMMU_OK;
-	iommu->interrupts_checked = iommu->is_running && interrupts == IOMMU_INTERRUPTS_CHECKED;
 	return result;
 }
 

@@ -51,12 +51,6 @@ struct iommu_memory {
 	uint64_t size_bytes;
 };
 
-/** What happens to interrupts that devices and I/O APICs send. */
-enum iommu_interrupts {
-	IOMMU_INTERRUPTS_PASS = 0, /* unchecked, INIT, SMI and NMI included */
-	IOMMU_INTERRUPTS_CHECKED,  /* only what remapping entries allow: see amd/amdvi_unit.h */
-};
-
 /** A range of registers that nobody but the hypervisor may reach. */
 struct iommu_window {
 	uint64_t base, size_bytes;
@@ -72,7 +66,7 @@ struct iommu_event {
 
 struct iommu_unit {
 	uint64_t base;	  /* of the registers */
-	uint16_t device;  /* PCI function of the unit itself */
+	uint8_t flags;	  /* as firmware gave them */
 	uint64_t control; /* value that keeps it enabled */
 	uint32_t command_tail;
 	uint64_t waits;	  /* completion waits sent; the value the next one stores, less 1 */
@@ -90,10 +84,7 @@ struct iommu {
 	struct iommu_access access;
 	struct iommu_unit units[IOMMU_MAX_UNITS];
 	uint32_t unit_count;
-	uint8_t unit_flags[IOMMU_MAX_UNITS]; /* as firmware gave them */
-	int32_t ioapic_device;		     /* requester id of I/O APIC interrupts, -1: unknown */
 	bool is_running;
-	bool interrupts_checked;
 	uint64_t *device_table; /* shared by all units */
 	uint64_t device_table_physical;
 	uint8_t *remap_tables; /* IOMMU_REMAP_TABLES of them */
@@ -101,7 +92,6 @@ struct iommu {
 	uint32_t remap_owners[IOMMU_REMAP_TABLES]; /* requester id + 1; 0: free */
 	uint8_t *shadow; /* register windows that the service domain sees instead, one a unit */
 	uint64_t shadow_physical;
-	uint64_t flush_count;
 	char lock;
 	struct {
 		uint32_t events; /* so far; 0: this entry is free */
@@ -115,8 +105,7 @@ struct iommu_driver {
 	uint64_t (*memory_bytes)(const struct iommu *iommu);
 	uint64_t window_bytes;
 	enum iommu_result (*start)(struct iommu *iommu, const struct iommu_memory *memory,
-				   uint64_t table_root, uint32_t levels,
-				   enum iommu_interrupts interrupts);
+				   uint64_t table_root, uint32_t levels);
 	enum iommu_result (*flush)(struct iommu *iommu);
 	bool (*next_event)(struct iommu *iommu, struct iommu_event *event);
 };
@@ -139,12 +128,12 @@ uint64_t iommu_memory_bytes(const struct iommu *iommu);
  * Takes the units over: every device is translated by the one table, whatever firmware had set up.
  *
  * access: copied. memory: at least iommu_memory_bytes(). table_root: physical address of the page table
- * every device uses from now on; levels: of it, 3 to 6. On an error no unit is left half programmed in
+ * every device uses from now on; levels: of it, 3 to 6. Interrupts are blocked until an entry is made
+ * for them: see amd/amdvi_unit.h. On an error no unit is left half programmed in
  * a way that lets devices past the table: it is either untouched or enabled.
  */
 enum iommu_result iommu_start(struct iommu *iommu, const struct iommu_access *access,
-			      const struct iommu_memory *memory, uint64_t table_root,
-			      uint32_t levels, enum iommu_interrupts interrupts)
+			      const struct iommu_memory *memory, uint64_t table_root, uint32_t levels)
 	__attribute__((warn_unused_result));
 
 /**

@@ -135,10 +135,8 @@ static enum acpi_result list_table(const struct acpi_memory *memory, struct acpi
 	if (address != 0)
 		table.length_bytes = table_length(memory, address, table.signature);
 	if (table.length_bytes == 0 ||
-	    check_sum(memory, address, table.length_bytes) != ACPI_OK) {
-		tables->skipped++;
+	    check_sum(memory, address, table.length_bytes) != ACPI_OK)
 		return ACPI_OK;
-	}
 	if (tables->count == ACPI_MAX_TABLES)
 		return ACPI_TOO_MANY;
 	tables->tables[tables->count++] = table;
@@ -158,7 +156,6 @@ static enum acpi_result walk_root(const struct acpi_memory *memory, struct acpi_
 	result = check_sum(memory, root, length);
 	if (result != ACPI_OK)
 		return result;
-	tables->root_address = root;
 	for (uint32_t offset = HEADER_BYTES; offset + entry_bytes <= length; offset += entry_bytes) {
 		uint8_t entry[8];
 

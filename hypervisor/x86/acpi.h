@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the hypervisor needs to know from ACPI's static tables, read once at start: where the IOMMU,
- * configuration space, the event timers, the I/O APICs and the power ports are.
+ * configuration space, the event timers and the power ports are.
  *
  * Pure code: memory is reached through struct acpi_memory only, so the host tests and the fuzzer run
  * this very code over tables of their own. Every length and checksum is checked before a field is
@@ -49,9 +49,7 @@ struct acpi_table {
 
 /** The root table and all it points to. */
 struct acpi_tables {
-	uint64_t root_address; /* of the XSDT or RSDT */
 	uint32_t count;
-	uint32_t skipped; /* entries that were null, unreadable or had a bad length or checksum */
 	struct acpi_table tables[ACPI_MAX_TABLES];
 };
 
@@ -59,17 +57,11 @@ struct acpi_tables {
 struct acpi_ecam {
 	uint64_t base;
 	uint16_t segment;
-	uint8_t first_bus, last_bus;
 };
 
 struct acpi_mcfg {
 	uint32_t count;
 	struct acpi_ecam windows[ACPI_MAX_ECAM];
-};
-
-struct acpi_hpet {
-	uint64_t address;
-	uint8_t number;
 };
 
 /** A register block of the FADT; length_bytes 0 means the machine has none. */
@@ -85,36 +77,20 @@ struct acpi_register {
 /** The FADT's ports. The hypervisor filters sleep and SMI commands that pass through them. */
 struct acpi_fadt {
 	uint16_t smi_command_port; /* 0: none */
-	uint8_t acpi_enable, acpi_disable;
-	struct acpi_register pm1a_event, pm1b_event, pm1a_control, pm1b_control, pm2_control;
-	struct acpi_register pm_timer, gpe0, gpe1, reset, sleep_control, sleep_status;
+	struct acpi_register pm1a_event, pm1b_event, pm1a_control, pm1b_control, pm_timer, gpe0, reset;
 	uint8_t reset_value;
-	uint64_t facs_address;
 };
 
 /** An AMD IOMMU as the IVRS describes it. */
 struct acpi_unit {
-	uint64_t base;		    /* of its registers */
-	uint16_t device;	    /* its own PCI function, bus << 8 | device << 3 | function */
+	uint64_t base; /* of its registers */
 	uint16_t segment;
-	uint16_t capability_offset; /* of its capability in that function's configuration space */
-	uint8_t flags;		    /* IVHD flags: what firmware asks CONTROL to hold */
-	int32_t ioapic_device;	    /* requester id that I/O APIC interrupts carry; -1: none named */
-	uint8_t ioapic_id;
-	bool ioapic_passes_init, ioapic_passes_nmi; /* firmware asks for it; reported, not obeyed */
-};
-
-/** Memory that firmware wants reachable by a device (IVMD), or wants excluded from translation. */
-struct acpi_unity {
-	uint64_t base, size_bytes;
-	uint8_t flags; /* bit 0: unity mapped, 1: readable, 2: writable, 3: exclusion range */
+	uint8_t flags; /* IVHD flags: what firmware asks CONTROL to hold */
 };
 
 struct acpi_ivrs {
 	uint32_t unit_count;
-	uint32_t unity_count;
 	struct acpi_unit units[ACPI_MAX_UNITS];
-	struct acpi_unity unities[ACPI_MAX_UNITS];
 };
 
 /** Names a result for a log line. */
@@ -132,7 +108,7 @@ enum acpi_result acpi_find_rsdp(const struct acpi_memory *memory, uint64_t *rsdp
 /**
  * Reads the RSDP and lists the tables of the XSDT, or of the RSDT if there is no XSDT.
  *
- * A single damaged table is left out and counted in skipped: firmware with one bad checksum is common
+ * A single damaged table is left out: firmware with one bad checksum is common
  * and must not cost the machine its IOMMU. A damaged RSDP or root table is an error.
  */
 enum acpi_result acpi_read_tables(const struct acpi_memory *memory, uint64_t rsdp_address,
@@ -144,11 +120,12 @@ const struct acpi_table *acpi_table_find(const struct acpi_tables *tables, const
 /**
  * The parsers of single tables. Each finds its table in the list, checks it and fills its structure,
  * which is all zero unless ACPI_OK is returned. ACPI_NOT_FOUND: the machine has no such table.
+ * Of the event timers there is only the address of their registers.
  */
 enum acpi_result acpi_read_mcfg(const struct acpi_memory *memory, const struct acpi_tables *tables,
 				struct acpi_mcfg *mcfg) __attribute__((warn_unused_result));
 enum acpi_result acpi_read_hpet(const struct acpi_memory *memory, const struct acpi_tables *tables,
-				struct acpi_hpet *hpet) __attribute__((warn_unused_result));
+				uint64_t *hpet) __attribute__((warn_unused_result));
 enum acpi_result acpi_read_fadt(const struct acpi_memory *memory, const struct acpi_tables *tables,
 				struct acpi_fadt *fadt) __attribute__((warn_unused_result));
 enum acpi_result acpi_read_ivrs(const struct acpi_memory *memory, const struct acpi_tables *tables,

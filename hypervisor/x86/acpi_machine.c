@@ -31,8 +31,6 @@ enum acpi_result acpi_read_mcfg(const struct acpi_memory *memory, const struct a
 		found.windows[found.count++] = (struct acpi_ecam){
 			.base = base,
 			.segment = (uint16_t)segment,
-			.first_bus = (uint8_t)first,
-			.last_bus = (uint8_t)last,
 		};
 	}
 	*mcfg = found;
@@ -40,23 +38,22 @@ enum acpi_result acpi_read_mcfg(const struct acpi_memory *memory, const struct a
 }
 
 enum acpi_result acpi_read_hpet(const struct acpi_memory *memory, const struct acpi_tables *tables,
-				struct acpi_hpet *hpet)
+				uint64_t *hpet)
 {
 	const struct acpi_table *table = acpi_table_find(tables, "HPET");
-	uint64_t space, address, number;
+	uint64_t space, address;
 
-	*hpet = (struct acpi_hpet){0};
+	*hpet = 0;
 	if (!table)
 		return ACPI_NOT_FOUND;
-	if (table->length_bytes < 53)
+	if (table->length_bytes < 52)
 		return ACPI_BAD_LENGTH;
 	if (!acpi_table_value(memory, table, 40, 1, &space) ||
-	    !acpi_table_value(memory, table, 44, 8, &address) ||
-	    !acpi_table_value(memory, table, 52, 1, &number))
+	    !acpi_table_value(memory, table, 44, 8, &address))
 		return ACPI_UNREADABLE;
 	if (space != ACPI_SPACE_MEMORY || address == 0)
 		return ACPI_NOT_FOUND;
-	*hpet = (struct acpi_hpet){.address = address, .number = (uint8_t)number};
+	*hpet = address;
 	return ACPI_OK;
 }
 
@@ -76,10 +73,8 @@ struct fadt_block {
 static const struct fadt_block fadt_blocks[] = {
 	{56, 88, 148, FIELD(pm1a_event), 0},   {60, 88, 160, FIELD(pm1b_event), 0},
 	{64, 89, 172, FIELD(pm1a_control), 0}, {68, 89, 184, FIELD(pm1b_control), 0},
-	{72, 90, 196, FIELD(pm2_control), 0},  {76, 91, 208, FIELD(pm_timer), 0},
-	{80, 92, 220, FIELD(gpe0), 0},	       {84, 93, 232, FIELD(gpe1), 0},
-	{0, 0, 116, FIELD(reset), 1},	       {0, 0, 244, FIELD(sleep_control), 1},
-	{0, 0, 256, FIELD(sleep_status), 1},
+	{76, 91, 208, FIELD(pm_timer), 0},     {80, 92, 220, FIELD(gpe0), 0},
+	{0, 0, 116, FIELD(reset), 1},
 };
 
 static bool read_fadt_block(const struct acpi_memory *memory, const struct acpi_table *table,
@@ -117,17 +112,14 @@ enum acpi_result acpi_read_fadt(const struct acpi_memory *memory, const struct a
 {
 	const struct acpi_table *table = acpi_table_find(tables, "FACP");
 	struct acpi_fadt found = {0};
-	uint64_t smi, enable, disable, facs, wide;
+	uint64_t smi, reset_value;
 
 	*fadt = found;
 	if (!table)
 		return ACPI_NOT_FOUND;
 	if (table->length_bytes < 116)
 		return ACPI_BAD_LENGTH;
-	if (!acpi_table_value(memory, table, 36, 4, &facs) ||
-	    !acpi_table_value(memory, table, 48, 4, &smi) ||
-	    !acpi_table_value(memory, table, 52, 1, &enable) ||
-	    !acpi_table_value(memory, table, 53, 1, &disable))
+	if (!acpi_table_value(memory, table, 48, 4, &smi))
 		return ACPI_UNREADABLE;
 	for (size_t i = 0; i < sizeof(fadt_blocks) / sizeof(fadt_blocks[0]); i++) {
 		void *field = (uint8_t *)&found + fadt_blocks[i].field;
@@ -136,19 +128,11 @@ enum acpi_result acpi_read_fadt(const struct acpi_memory *memory, const struct a
 			return ACPI_UNREADABLE;
 	}
 	if (table->length_bytes >= 129) {
-		if (!acpi_table_value(memory, table, 128, 1, &wide))
+		if (!acpi_table_value(memory, table, 128, 1, &reset_value))
 			return ACPI_UNREADABLE;
-		found.reset_value = (uint8_t)wide;
+		found.reset_value = (uint8_t)reset_value;
 	}
-	if (table->length_bytes >= 140) {
-		if (!acpi_table_value(memory, table, 132, 8, &wide))
-			return ACPI_UNREADABLE;
-		facs = wide != 0 ? wide : facs;
-	}
-	found.facs_address = facs;
 	found.smi_command_port = (uint16_t)smi;
-	found.acpi_enable = (uint8_t)enable;
-	found.acpi_disable = (uint8_t)disable;
 	*fadt = found;
 	return ACPI_OK;
 }

@@ -94,7 +94,6 @@ struct apic_command apic_command_decode(uint32_t low, uint32_t high)
 	    is_deassert)
 		return command;
 	command.is_init = delivery == APIC_INIT;
-	command.is_startup = delivery == APIC_STARTUP;
 	command.is_nmi = delivery == APIC_NMI;
 	command.apic_id = high >> 24;
 	command.targets = targets_of(low, command.apic_id);

@@ -50,7 +50,7 @@ enum apic_targets {
 
 struct apic_command {
 	bool is_passed; /* to the hardware, as it is */
-	bool is_init, is_startup, is_nmi;
+	bool is_init, is_nmi; /* neither: a start-up message */
 	enum apic_targets targets;
 	uint32_t apic_id; /* of APIC_ONE; the logical destination of APIC_LOGICAL */
 	uint8_t vector;	  /* of a start-up message */

@@ -11,7 +11,7 @@
 
 /**
  * Maps the emulated units' registers over the real ones', which no table maps. Once, after core and
- * IOMMU have started with IOMMU_INTERRUPTS_CHECKED, before the service domain runs.
+ * IOMMU have started, before the service domain runs.
  */
 void device_interrupts_start(void);
 

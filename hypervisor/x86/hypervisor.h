@@ -18,7 +18,7 @@ extern const uint8_t image_start[], image_rodata[], image_data[], image_end[];
 struct machine {
 	struct boot_info info;
 	struct acpi_mcfg mcfg;
-	struct acpi_hpet hpet;	 /* address 0: none */
+	uint64_t hpet; /* address of the event timers; 0: none */
 	struct acpi_fadt fadt;
 	struct iommu iommu;
 	uint64_t host_root; /* our page tables */

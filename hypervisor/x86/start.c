@@ -142,8 +142,8 @@ static void cover_registers(void)
 
 	memory_layout_cover(&layout, APIC_WINDOW, APIC_WINDOW_BYTES, REGION_READ_ONLY);
 	memory_fault_add_window(WINDOW_APIC, APIC_WINDOW, APIC_WINDOW_BYTES, 0);
-	if (machine.hpet.address) {
-		uint64_t page = machine.hpet.address & ~(PAGE_BYTES - 1);
+	if (machine.hpet) {
+		uint64_t page = machine.hpet & ~(PAGE_BYTES - 1);
 
 		memory_layout_cover(&layout, page, PAGE_BYTES, REGION_READ_ONLY);
 		memory_fault_add_window(WINDOW_HPET, page, PAGE_BYTES, 0);
@@ -279,8 +279,7 @@ static enum boot_result start_iommu(void)
 	memory.physical_address = (uint64_t)memory.virtual_address;
 	if (!memory.virtual_address)
 		return BOOT_TOO_LITTLE_MEMORY;
-	result = iommu_start(&machine.iommu, &access, &memory, core.service.root.value, 4,
-			     IOMMU_INTERRUPTS_CHECKED);
+	result = iommu_start(&machine.iommu, &access, &memory, core.service.root.value, 4);
 	if (result != IOMMU_OK) {
 		log_error("iommu", "cannot be taken over: %s", iommu_result_name(result));
 		return BOOT_IOMMU_FAILED;

@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct acpi_ivrs ivrs;
 	struct acpi_fadt fadt;
 	struct acpi_mcfg mcfg;
-	struct acpi_hpet hpet;
+	uint64_t hpet;
 
 	if (size < 1 || size > BODY_MOST)
 		return 0;

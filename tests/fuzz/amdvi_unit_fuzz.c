@@ -104,16 +104,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct iommu_access access = {access_read, access_write, access_relax, NULL};
 	const struct amdvi_unit_memory memory = {linux_read, linux_write, NULL};
 	struct iommu_memory own_memory = {NULL, OWN, OWN_BYTES};
-	struct acpi_ivrs ivrs = {.unit_count = 1, .units = {{.base = BASE, .ioapic_device = -1}}};
+	struct acpi_ivrs ivrs = {.unit_count = 1, .units = {{.base = BASE}}};
 
 	if (!own) {
 		own = aligned_alloc(4096, OWN_BYTES);
 		memset(own, 0, OWN_BYTES);
 		own_memory.virtual_address = own;
-		iommu.ioapic_device = -1;
 		if (amdvi_find(&iommu, &ivrs) != IOMMU_OK ||
-		    iommu_start(&iommu, &access, &own_memory, 0x1000, 4,
-				IOMMU_INTERRUPTS_CHECKED) != IOMMU_OK)
+		    iommu_start(&iommu, &access, &own_memory, 0x1000, 4) != IOMMU_OK)
 			abort();
 	}
 	/* The real tables live on from input to input; the emulated unit starts anew. */

@@ -55,15 +55,14 @@ static void lay_out_memory(struct iommu *iommu, const struct iommu_memory *memor
 		iommu->remap_owners[i] = 0;
 }
 
-static void fill_device_table(struct iommu *iommu, uint64_t table_root, uint32_t levels,
-			      enum iommu_interrupts interrupts)
+static void fill_device_table(struct iommu *iommu, uint64_t table_root, uint32_t levels)
 {
 	for (uint32_t device = 0; device < AMDVI_DEVICES; device++) {
 		uint64_t *entry = iommu->device_table + device * AMDVI_DEVICE_WORDS;
 
 		entry[3] = 0;
 		/* Valid with control 0 and no table: every interrupt of the device is blocked. */
-		entry[2] = interrupts == IOMMU_INTERRUPTS_CHECKED ? AMDVI_DTE_INT_VALID : 0;
+		entry[2] = AMDVI_DTE_INT_VALID;
 		entry[1] = AMDVI_DOMAIN;
 		entry[0] = table_root | AMDVI_DTE_READ | AMDVI_DTE_WRITE |
 			   (uint64_t)levels << AMDVI_DTE_LEVELS_SHIFT | AMDVI_DTE_TRANSLATION |
@@ -110,7 +109,7 @@ static enum iommu_result forget_everything(struct iommu *iommu, struct iommu_uni
 	return result;
 }
 
-static enum iommu_result start_unit(struct iommu *iommu, struct iommu_unit *unit, uint8_t flags)
+static enum iommu_result start_unit(struct iommu *iommu, struct iommu_unit *unit)
 {
 	uint64_t commands = unit->completion_physical;
 
@@ -118,7 +117,7 @@ static enum iommu_result start_unit(struct iommu *iommu, struct iommu_unit *unit
 	commands += (uint64_t)((uint8_t *)unit->commands - (uint8_t *)unit->completion);
 	unit->control = AMDVI_CONTROL_ENABLE | AMDVI_CONTROL_EVENT_LOG | AMDVI_CONTROL_COMMANDS;
 	for (size_t i = 0; i < sizeof(firmware_flags) / sizeof(firmware_flags[0]); i++)
-		if (flags & firmware_flags[i].flag)
+		if (unit->flags & firmware_flags[i].flag)
 			unit->control |= firmware_flags[i].control;
 
 	write_register(iommu, unit, AMDVI_CONTROL, 0);
@@ -141,18 +140,16 @@ static enum iommu_result start_unit(struct iommu *iommu, struct iommu_unit *unit
 }
 
 static enum iommu_result start(struct iommu *iommu, const struct iommu_memory *memory,
-			       uint64_t table_root, uint32_t levels,
-			       enum iommu_interrupts interrupts)
+			       uint64_t table_root, uint32_t levels)
 {
 	if (memory->physical_address % PAGE_BYTES != 0 || table_root % PAGE_BYTES != 0)
 		return IOMMU_NO_MEMORY;
 	if (levels < 3 || levels > 6)
 		return IOMMU_UNSUPPORTED;
 	lay_out_memory(iommu, memory);
-	fill_device_table(iommu, table_root, levels, interrupts);
+	fill_device_table(iommu, table_root, levels);
 	for (uint32_t i = 0; i < iommu->unit_count; i++) {
-		enum iommu_result result =
-			start_unit(iommu, &iommu->units[i], iommu->unit_flags[i]);
+		enum iommu_result result = start_unit(iommu, &iommu->units[i]);
 
 		if (result != IOMMU_OK)
 			return result;
@@ -165,7 +162,6 @@ static enum iommu_result flush(struct iommu *iommu)
 	enum iommu_result result = IOMMU_OK;
 
 	amdvi_lock(iommu);
-	iommu->flush_count++;
 	for (uint32_t i = 0; i < iommu->unit_count; i++)
 		amdvi_command(iommu, &iommu->units[i],
 			      AMDVI_INVALIDATE_PAGES << 60 | AMDVI_DOMAIN << 32, AMDVI_ALL_PAGES);
@@ -198,11 +194,8 @@ enum iommu_result amdvi_find(struct iommu *iommu, const struct acpi_ivrs *ivrs)
 			return IOMMU_BAD_TABLE;
 		iommu->units[i] = (struct iommu_unit){
 			.base = described->base,
-			.device = described->device,
+			.flags = described->flags,
 		};
-		iommu->unit_flags[i] = described->flags;
-		if (described->ioapic_device >= 0)
-			iommu->ioapic_device = described->ioapic_device;
 	}
 	iommu->unit_count = ivrs->unit_count;
 	iommu->driver = &amdvi_driver;

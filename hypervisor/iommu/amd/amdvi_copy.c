@@ -102,18 +102,12 @@ static bool read_wish(struct amdvi_unit *unit, uint16_t device, uint64_t *wish)
 	       (words[2] & AMDVI_DTE_INT_CONTROL) == AMDVI_DTE_INT_REMAP;
 }
 
-/* The entry the real unit gets for one of a piece, and whether the service domain meant it to work. */
-static uint32_t check_one(const uint64_t *piece, uint32_t index, bool is_wide, bool *is_valid)
+/* The entry the real unit gets for one of a piece. */
+static uint32_t check_one(const uint64_t *piece, uint32_t index, bool is_wide)
 {
-	uint32_t narrow;
-
-	if (is_wide) {
-		*is_valid = piece[2 * index] & ENTRY_VALID;
+	if (is_wide)
 		return amdvi_unit_check_wide_entry(piece[2 * index], piece[2 * index + 1]);
-	}
-	narrow = (uint32_t)(piece[index / 2] >> (32 * (index % 2)));
-	*is_valid = narrow & ENTRY_VALID;
-	return amdvi_unit_check_entry(narrow);
+	return amdvi_unit_check_entry((uint32_t)(piece[index / 2] >> (32 * (index % 2))));
 }
 
 static void copy_piece(struct amdvi_unit *unit, uint32_t *entries, uint64_t wish)
@@ -130,11 +124,8 @@ static void copy_piece(struct amdvi_unit *unit, uint32_t *entries, uint64_t wish
 	if (count > 0 && !unit->memory.read(unit->memory.context, from, piece, count * entry_bytes))
 		count = 0;
 	for (uint32_t i = 0; i < COPY_PIECE; i++) {
-		bool is_valid = false;
-		uint32_t checked = i < count ? check_one(piece, i, is_wide, &is_valid) : 0;
+		uint32_t checked = i < count ? check_one(piece, i, is_wide) : 0;
 
-		if (is_valid && !checked)
-			unit->refused_entries++;
 		__atomic_store_n(&entries[unit->next_entry + i], checked, __ATOMIC_RELAXED);
 	}
 	unit->next_entry += COPY_PIECE;
@@ -161,8 +152,6 @@ static uint32_t copy_step(struct amdvi_unit *unit, enum iommu_result *result)
 	bool wanted = read_wish(unit, unit->device, &wish);
 	int slot = slot_of(iommu, unit->device, wanted);
 
-	if (wanted && slot < 0)
-		unit->refused_devices++;
 	if (wanted && slot >= 0) {
 		copy_piece(unit, table_of(iommu, (uint32_t)slot), wish);
 		if (unit->next_entry < AMDVI_REMAP_ENTRIES)

@@ -58,14 +58,12 @@ struct amdvi_unit {
 	uint16_t device;      /* being copied */
 	uint32_t next_entry;  /* of it */
 	uint32_t next_device; /* of the scan */
-	uint64_t refused_entries;     /* valid entries of a type that is not allowed */
-	uint64_t refused_devices;     /* devices left without a table: all are in use */
 	uint64_t translating_devices; /* Linux asked for address translation: it needs iommu=pt */
 	char lock;
 };
 
 /**
- * Prepares the emulated unit of a real one. The iommu runs with IOMMU_INTERRUPTS_CHECKED.
+ * Prepares the emulated unit of a real one. The iommu runs.
  *
  * index: of the real unit. The caller maps the AMDVI_WINDOW_BYTES at amdvi_unit_shadow() over the real
  * window, for processors only: the first page writable, the other three read-only.

@@ -38,19 +38,18 @@ static void find_unit(void)
 {
 	struct acpi_ivrs ivrs = {
 		.unit_count = 1,
-		.units = {{.base = FAKE_BASE, .device = 8, .ioapic_device = 0xa0, .flags = 0x20}},
+		.units = {{.base = FAKE_BASE, .flags = 0x20}},
 	};
 
 	memset(&iommu, 0, sizeof(iommu));
-	iommu.ioapic_device = -1;
 	assert_int_equal(amdvi_find(&iommu, &ivrs), IOMMU_OK);
 }
 
-static enum iommu_result start(enum iommu_interrupts interrupts)
+static enum iommu_result start(void)
 {
 	struct iommu_memory memory = {fake.memory, FAKE_MEMORY, iommu_memory_bytes(&iommu)};
 
-	return iommu_start(&iommu, &fake_access, &memory, ROOT, 4, interrupts);
+	return iommu_start(&iommu, &fake_access, &memory, ROOT, 4);
 }
 
 static int started(void **state)
@@ -58,7 +57,7 @@ static int started(void **state)
 	fake_reset();
 	find_unit();
 	build_tables();
-	return start(IOMMU_INTERRUPTS_CHECKED) == IOMMU_OK ? 0 : -1;
+	return start() == IOMMU_OK ? 0 : -1;
 }
 
 static int not_started(void **state)
@@ -119,7 +118,7 @@ static void units_without_invalidate_all_forget_everything_too(void **state)
 	uint64_t target;
 
 	fake.registers[AMDVI_FEATURES / 8] = 0;
-	assert_int_equal(start(IOMMU_INTERRUPTS_CHECKED), IOMMU_OK);
+	assert_int_equal(start(), IOMMU_OK);
 	assert_false(fake_dma(0x18, 0x7000000, true, &target));
 	assert_true(fake_dma(0x20, 0x1000, true, &target));
 	assert_int_equal(target, 0x1000);
@@ -164,7 +163,7 @@ static void a_dead_unit_is_reported_not_believed(void **state)
 static void a_unit_that_does_not_start_is_reported(void **state)
 {
 	fake.is_dead = true;
-	assert_int_equal(start(IOMMU_INTERRUPTS_PASS), IOMMU_TIMEOUT);
+	assert_int_equal(start(), IOMMU_TIMEOUT);
 	assert_int_equal(iommu_flush(&iommu), IOMMU_OK); /* nothing runs, nothing to flush */
 }
 
@@ -172,25 +171,19 @@ static void too_little_or_crooked_memory_is_refused_before_anything_is_touched(v
 {
 	struct iommu_memory memory = {fake.memory, FAKE_MEMORY, iommu_memory_bytes(&iommu) - 1};
 
-	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 4, IOMMU_INTERRUPTS_PASS),
-			 IOMMU_NO_MEMORY);
+	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 4), IOMMU_NO_MEMORY);
 	memory.size_bytes++;
 	memory.physical_address++;
-	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 4, IOMMU_INTERRUPTS_PASS),
-			 IOMMU_NO_MEMORY);
+	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 4), IOMMU_NO_MEMORY);
 	memory.physical_address--;
-	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 7, IOMMU_INTERRUPTS_PASS),
-			 IOMMU_UNSUPPORTED);
+	assert_int_equal(iommu_start(&iommu, &fake_access, &memory, ROOT, 7), IOMMU_UNSUPPORTED);
 	assert_int_equal(fake.registers[AMDVI_CONTROL / 8], 0);
 }
 
-static void interrupts_pass_or_are_all_blocked_as_asked(void **state)
+static void all_interrupts_are_blocked_at_first(void **state)
 {
 	uint8_t destination;
 
-	assert_int_equal(start(IOMMU_INTERRUPTS_PASS), IOMMU_OK);
-	assert_int_equal(fake_interrupt(0x18, 0, 0x41, &destination), 0x41);
-	assert_int_equal(start(IOMMU_INTERRUPTS_CHECKED), IOMMU_OK);
 	for (uint32_t mode = 0; mode < 8; mode++)
 		assert_int_equal(fake_interrupt(0x18, mode, 0x41, &destination), FAKE_BLOCKED);
 	assert_int_equal(fake_interrupt(0xa0, 5, 0, &destination), FAKE_BLOCKED);
@@ -348,7 +341,7 @@ int main(void)
 		cmocka_unit_test_setup(
 			too_little_or_crooked_memory_is_refused_before_anything_is_touched,
 			not_started),
-		cmocka_unit_test_setup(interrupts_pass_or_are_all_blocked_as_asked, not_started),
+		cmocka_unit_test_setup(all_interrupts_are_blocked_at_first, started),
 		cmocka_unit_test_setup(a_blocked_access_is_logged_once_with_its_device, started),
 		cmocka_unit_test_setup(a_device_gets_a_line_each_time_its_events_have_doubled, started),
 		cmocka_unit_test_setup(few_lines_and_few_devices_come_at_once, started),

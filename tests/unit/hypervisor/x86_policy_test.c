@@ -39,7 +39,7 @@ static void restarting_messages_never_reach_the_hardware(void **state)
 	assert_int_equal(command.apic_id, 2);
 	command = apic_command_decode(6u << 8 | 0x9a, 2u << 24);
 	assert_false(command.is_passed);
-	assert_true(command.is_startup);
+	assert_false(command.is_init || command.is_nmi);
 	assert_int_equal(command.vector, 0x9a);
 	assert_int_equal(apic_command_decode(3u << 18 | 5u << 8 | 1u << 14, 0).targets, APIC_OTHERS);
 }
