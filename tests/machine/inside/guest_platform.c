@@ -14,7 +14,7 @@
 
 #define VCPUS	 2
 #define AP_AT	 0x2000u
-#define EXPECTED "abcdefghijkl."
+#define EXPECTED "abcdefghijklm."
 
 extern const uint8_t platform_guest[], platform_guest_end[], platform_guest_ap[], platform_guest_ap_end[];
 

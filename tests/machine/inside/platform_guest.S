@@ -10,6 +10,10 @@
 #define IDT    0x8000
 #define CLOCK  0x9000
 #define SEEN   0xa000			/* one byte a vector */
+#define INSIDE 0x104			/* from SEEN: the handler of step m runs */
+#define COUNT  0x108			/* how often it did */
+#define OVER   0x10c			/* the second processor has sent all */
+#define LOCKS  0x13e			/* how often it locked across two cache lines */
 #define AP_AT  0x2000
 
 	.section .rodata
@@ -208,6 +212,22 @@ platform_guest:
 	jb	1b
 	movb	$'l', %al
 	call	say
+
+	/*
+	 * m: it sends 1000 more, each while the one before is being handled, and locks across cache lines all the time: an
+	 * emulator stops its other processors for that, and one forgot there that it had delivered an interrupt. Each
+	 * arrives once; one too many would at an exit at the latest.
+	 */
+	sti
+1:	cmpb	$0, SEEN + OVER
+	je	1b
+	xorl	%eax, %eax
+	cpuid
+	cli
+	cmpl	$1000, SEEN + COUNT
+	jne	fail
+	movb	$'m', %al
+	call	say
 	movb	$'.', %al
 	call	say
 	hlt
@@ -225,11 +245,24 @@ say:
 
 	.balign 16
 handlers:
-	.irp	vector, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47
+	.irp	vector, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46
 	.balign 16
 	incb	SEEN + \vector
 	jmp	end_of_interrupt
 	.endr
+	/* Stays until the second processor, which has the next one sent by then, has locked four times. */
+	.balign 16
+	cmpb	$0, SEEN + INSIDE
+	jne	fail
+	movb	$1, SEEN + INSIDE
+	incl	SEEN + COUNT
+	pushl	%eax
+	movl	SEEN + LOCKS, %eax
+	addl	$4, %eax
+1:	cmpl	SEEN + LOCKS, %eax
+	ja	1b
+	popl	%eax
+	movb	$0, SEEN + INSIDE
 end_of_interrupt:
 	pushal
 	movl	$0x1b, %ecx
@@ -282,8 +315,17 @@ platform_guest_ap:
 	jb	2b
 	decl	%ebx
 	jnz	1b
-	cli
-3:	hlt
-	jmp	3b
+	/* Then step m. */
+3:	incl	%ebx
+	movl	$0x47, %eax
+	wrmsr
+4:	lock incl LOCKS
+	cmpl	%ebx, COUNT
+	jb	4b
+	cmpl	$1000, %ebx
+	jb	3b
+	movb	$1, OVER
+5:	lock incl LOCKS
+	jmp	5b
 platform_guest_ap_end:
 	.section .note.GNU-stack, "", @progbits
