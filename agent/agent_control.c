@@ -300,7 +300,7 @@ static int work_copies(struct request *request)
 
 static int work_personal(struct request *request)
 {
-	return agent_personal_serve(request->agent, request->body, request->file, &request->result,
+	return agent_personal_serve(request->agent, request->body, request->file, say, request, &request->result,
 				    request->error);
 }
 

@@ -139,16 +139,24 @@ int personal_take_key(struct personal *personal, const char *name, unsigned char
 	return result == 0 ? 0 : personal_complain(personal, result, error);
 }
 
-/** Copies what a file holds into a disk; what it does not hold stays zero. */
-static int copy_sparse(int from, off_t size, struct guestdisk *to)
+/** Copies what a file holds into a disk; what it does not hold stays zero. Says each tenth. */
+static int copy_sparse(struct personal *personal, off_t size, struct guestdisk *to)
 {
 	unsigned char *bytes = malloc(COPY_BYTES);
+	int from = personal->file, said = -1, result = bytes ? 0 : -ENOMEM;
 	off_t at = 0;
-	int result = bytes ? 0 : -ENOMEM;
 
 	while (result == 0 && at < size) {
 		off_t data = lseek(from, at, SEEK_DATA);
+		int tenth = (int)(at / (size / 10 + 1));
+		char line[32];
 		ssize_t got;
+
+		if (tenth != said) {
+			snprintf(line, sizeof(line), "Copying, %d %%", 10 * tenth);
+			personal->say(personal->say_context, line);
+			said = tenth;
+		}
 
 		if (data < 0 && errno == EINVAL) /* a block device: all of it is data */
 			data = at;
@@ -176,6 +184,22 @@ static int copy_sparse(int from, off_t size, struct guestdisk *to)
 	return result;
 }
 
+/** What a file is that only looks like a disk; NULL: nothing that we know. */
+static const char *foreign_format(int file)
+{
+	static const struct {
+		const char *mark, *name;
+	} formats[] = {{"QFI\xfb", "qcow2"}, {"KDMV", "VMDK"}, {"vhdxfile", "VHDX"}, {"conectix", "VHD"}};
+	char begin[8] = "";
+
+	if (pread(file, begin, sizeof(begin), 0) != sizeof(begin))
+		return NULL;
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+		if (memcmp(begin, formats[i].mark, strlen(formats[i].mark)) == 0)
+			return formats[i].name;
+	return NULL;
+}
+
 /** Makes the system disk out of the file the owner gave. */
 static int fill_system(struct personal *personal, const unsigned char key[32])
 {
@@ -183,16 +207,22 @@ static int fill_system(struct personal *personal, const unsigned char key[32])
 	    .state = personal->aside, .key = key, .layer = "system", .stop_fd = -1};
 	struct problem problem = {.line = ""};
 	struct served *served;
+	const char *foreign = foreign_format(personal->file);
 	off_t size = lseek(personal->file, 0, SEEK_END);
+	char line[96];
 	int result, closed;
 
 	if (size <= 0)
 		return personal_complain(personal, -EINVAL, "the disk to start from is no disk and no file with content");
+	if (foreign) {
+		snprintf(line, sizeof(line), "the disk to start from is a %s file; qemu-img convert -O raw makes a raw one", foreign);
+		return personal_complain(personal, -EINVAL, line);
+	}
 	options.layer_bytes = (uint64_t)size;
 	result = served_open(&options, &served, &problem);
 	if (result != 0)
 		return personal_complain(personal, result, problem.line[0] ? problem.line : strerror(-result));
-	result = copy_sparse(personal->file, size, served_disk(served));
+	result = copy_sparse(personal, size, served_disk(served));
 	closed = served_close(served, &problem);
 	result = result ? result : closed;
 	return result == 0 ? 0 : personal_complain(personal, result, strerror(-result));
@@ -448,8 +478,8 @@ static const struct {
 	       {"bring-back", personal_bring_back},
 	       {"remove", remove_guest}};
 
-int agent_personal_serve(struct agent *agent, const json_t *body, int file, json_t **answer,
-			 char error[AGENT_ERROR_MAX])
+int agent_personal_serve(struct agent *agent, const json_t *body, int file, void (*say)(void *context, const char *line),
+			 void *say_context, json_t **answer, char error[AGENT_ERROR_MAX])
 {
 	const char *action = json_string_value(json_object_get(body, "do"));
 	struct personal personal = {.agent = agent,
@@ -457,6 +487,8 @@ int agent_personal_serve(struct agent *agent, const json_t *body, int file, json
 				    .phrase = json_string_value(json_object_get(body, "phrase")),
 				    .settings = json_object_get(body, "machine"),
 				    .file = file,
+				    .say = say,
+				    .say_context = say_context,
 				    .error = error};
 	char name[2 * AGENT_NAME_MAX], folder[32];
 	struct stat opened;

@@ -12,6 +12,8 @@ struct personal {
 	const char *folder; /* of the owner's backups, opened by who asks: as a path that is good while the request lasts; NULL: none */
 	const json_t *settings; /* of the machine (own_machine.h); NULL: as it is, or as usual */
 	int file;
+	void (*say)(void *context, const char *line); /* how far it is */
+	void *say_context;
 	char directory[AGENT_PATH_MAX]; /* where it lies */
 	char aside[AGENT_PATH_MAX];	/* where it is put together */
 	char *error;
