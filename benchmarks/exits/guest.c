@@ -21,7 +21,7 @@
 #define DEBUG	   0xe9		/* Xen's: each byte is printed */
 #define XEN	   0x566e6558	/* the first letters of its name */
 #define PM_TIMER   0x608
-#define PCI_ECAM   0xe0000000ul
+#define PCI_ECAM   0xb0000000ul
 #define APIC	   0xfee00000ul
 #define MSR_EFER   0xc0000080u
 #define VECTOR	   0x40
