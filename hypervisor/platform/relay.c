@@ -83,16 +83,16 @@ void relay_stop(struct relay_queue *queue)
 	*queue = (struct relay_queue){ .sending_head = NONE, .returning_head = NONE };
 }
 
+/** In the chain's order, so that pages in a row stay in a row. */
 static void free_chain(struct relay_queue *queue, uint16_t head)
 {
-	while (head != NONE) {
-		uint16_t next = queue->pieces[head].next;
+	uint16_t last = head;
 
-		queue->pieces[head].next = queue->free_first;
-		queue->free_first = head;
+	queue->free_count++;
+	for (; queue->pieces[last].next != NONE; last = queue->pieces[last].next)
 		queue->free_count++;
-		head = next;
-	}
+	queue->pieces[last].next = queue->free_first;
+	queue->free_first = head;
 }
 
 /** Relay descriptors the waiting request, or its next part, takes: one a page of each segment. */
@@ -106,6 +106,15 @@ static uint32_t descriptors_needed(const struct relay_queue *queue)
 		needed += share / RELAY_PAGE_BYTES + (share % RELAY_PAGE_BYTES != 0);
 	}
 	return needed;
+}
+
+/** Whether one descriptor can name both: a whole page and, behind it in the area, another one of the same direction. */
+static bool continues(const struct relay_queue *queue, uint16_t last, uint16_t index, const struct relay_piece *piece)
+{
+	const struct relay_piece *before = &queue->pieces[last];
+
+	return last != NONE && index == last + 1 && before->size_bytes == RELAY_PAGE_BYTES &&
+	       piece->size_bytes == RELAY_PAGE_BYTES && before->device_writes == piece->device_writes;
 }
 
 /** Lays the waiting request, or its next part, out over free descriptors. There are enough. Returns the first. */
@@ -122,9 +131,9 @@ static uint16_t build_chain(struct relay_queue *queue)
 		for (uint32_t done = 0; done < share;) {
 			uint32_t left = share - done;
 			uint16_t size = (uint16_t)(left < RELAY_PAGE_BYTES ? left : RELAY_PAGE_BYTES);
-			struct relay_piece *piece = &queue->pieces[queue->free_first];
+			uint16_t index = queue->free_first;
+			struct relay_piece *piece = &queue->pieces[index];
 
-			last = queue->free_first;
 			queue->free_first = piece->next;
 			queue->free_count--;
 			*piece = (struct relay_piece){
@@ -133,6 +142,8 @@ static uint16_t build_chain(struct relay_queue *queue)
 				.next = queue->free_first,
 				.device_writes = segment->device_writes,
 			};
+			piece->is_continuation = continues(queue, last, index, piece);
+			last = index;
 			done += size;
 		}
 	}
@@ -144,17 +155,23 @@ static uint16_t build_chain(struct relay_queue *queue)
 	return first;
 }
 
+/** Writes the descriptor of a piece and of those that continue it. */
 static bool write_descriptor(struct relay_queue *queue, uint16_t index)
 {
 	const struct relay_piece *piece = &queue->pieces[index];
 	struct area_descriptor descriptor = {
 		.address = payload_of(queue, index),
 		.size_bytes = piece->size_bytes,
-		.flags = (uint16_t)((piece->next != NONE ? DESCRIPTOR_NEXT : 0) |
-				    (piece->device_writes ? DESCRIPTOR_WRITE : 0)),
-		.next = piece->next != NONE ? piece->next : 0,
+		.flags = piece->device_writes ? DESCRIPTOR_WRITE : 0,
 	};
+	uint16_t next = piece->next;
 
+	for (; next != NONE && queue->pieces[next].is_continuation; next = queue->pieces[next].next)
+		descriptor.size_bytes += RELAY_PAGE_BYTES;
+	if (next != NONE) {
+		descriptor.flags |= DESCRIPTOR_NEXT;
+		descriptor.next = next;
+	}
 	return area_write(queue, RELAY_DESCRIPTOR_TABLE + 16u * index, &descriptor, sizeof(descriptor));
 }
 
@@ -212,7 +229,7 @@ static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struc
 			if (queue->guest.broken || queue->backend_broken)
 				return false;
 		}
-		if (!write_descriptor(queue, queue->sending_at)) {
+		if (!piece->is_continuation && !write_descriptor(queue, queue->sending_at)) {
 			queue->backend_broken = true;
 			return false;
 		}

@@ -4,8 +4,9 @@
  *
  * For each queue the relay drives a second, ordinary split virtqueue in a relay area, pages that the backend maps.
  * It takes requests from the guest's ring, copies what the device reads into the relay area, and copies what the
- * device wrote back. Descriptor i of the relay ring always names page i of the area, so the relay keeps nothing but
- * a list of free descriptors; and it never reads back from the area what it wrote there: it remembers.
+ * device wrote back. Descriptor i of the relay ring always begins at page i of the area, so the relay keeps nothing but
+ * a list of free descriptors; whole pages that lie there in a row go out as one. And it never reads back from the area
+ * what it wrote there: it remembers.
  *
  * Neither side is trusted. The guest may write anything into its rings; the backend may write anything into the area
  * at any moment. The most either can do is to break its own queue. Work is bounded: a call copies at most
@@ -44,6 +45,7 @@ struct relay_piece {
 	uint16_t size_bytes; /**< 1 .. 4096 */
 	uint16_t next;	     /**< RELAY_DESCRIPTORS ends the chain or the free list */
 	bool device_writes;
+	bool is_continuation; /**< the descriptor of the piece before it names this one too */
 };
 
 /** State of one queue. Private to the hypervisor; about 10 KiB. Treat as opaque. */

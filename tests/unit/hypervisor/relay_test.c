@@ -12,6 +12,21 @@ static int set_up_plain(void **state)
 	return 0;
 }
 
+/** How many descriptors the next request has for the backend. */
+static unsigned int descriptors_of_next(void)
+{
+	uint16_t at = *area16(RELAY_AVAILABLE_RING + 4 + 2 * (backend_seen % RELAY_DESCRIPTORS));
+	unsigned int count = 1;
+	struct descriptor d;
+
+	for (;; count++) {
+		memcpy(&d, area_bytes + AREA + 16 * at, sizeof(d));
+		if (!(d.flags & 1))
+			return count;
+		at = d.next;
+	}
+}
+
 /** Serves one request: writes into its writable part the complement of its readable part, repeated. */
 static bool serve(void)
 {
@@ -114,6 +129,46 @@ static void requests_wait_while_the_area_is_full(void **state)
 	for (unsigned int i = 0; i < 20; i++)
 		assert_int_equal(guest_bytes[DATA + 0x10000 - GUEST_START + i * 0x20000 + 0x1ffff], (uint8_t)~i);
 	assert_false(effects.guest_broken || effects.backend_broken);
+}
+
+/* The status of a disk's request stays one of its own, whatever lies before it. */
+static void whole_pages_in_a_row_go_out_as_one_descriptor(void **state)
+{
+	(void)state;
+	*desc(0) = (struct descriptor){ DATA, 16, 1, 1 };
+	*desc(1) = (struct descriptor){ DATA + 0x1000, 0x6000, 1, 2 };
+	*desc(2) = (struct descriptor){ DATA + 0x9000, 0x3000, 3, 3 };
+	*desc(3) = (struct descriptor){ DATA + 0x20000, 0x4000, 3, 4 };
+	*desc(4) = (struct descriptor){ DATA + 0x30000, 1, 2, 0 };
+	for (unsigned int round = 0; round < 40; round++) {
+		memset(guest_bytes + DATA - GUEST_START, (int)round, 0x7000);
+		offer(0);
+		forward();
+		assert_int_equal(descriptors_of_next(), 4);
+		assert_true(serve());
+		give_back();
+		assert_int_equal(used_entry((uint16_t)round)[1], 0x7001);
+		assert_int_equal(guest_bytes[DATA + 0xbfff - GUEST_START], (uint8_t)~round);
+		assert_int_equal(guest_bytes[DATA + 0x20000 - GUEST_START], (uint8_t)~round);
+		assert_int_equal(guest_bytes[DATA + 0x23fff - GUEST_START], (uint8_t)~round);
+		assert_int_equal(guest_bytes[DATA + 0x30000 - GUEST_START], (uint8_t)~round);
+	}
+}
+
+/* A piece that is no whole page ends a row, and so does the other direction. */
+static void what_is_no_whole_page_goes_out_alone(void **state)
+{
+	(void)state;
+	*desc(0) = (struct descriptor){ DATA, 0x2800, 1, 1 };	     /* two pages and a half */
+	*desc(1) = (struct descriptor){ DATA + 0x4000, 0x1000, 1, 2 }; /* whole, behind half a page */
+	*desc(2) = (struct descriptor){ DATA + 0x5000, 0x1000, 3, 3 }; /* the other direction */
+	*desc(3) = (struct descriptor){ DATA + 0x6000, 0x1800, 2, 0 };
+	offer(0);
+	forward();
+	assert_int_equal(descriptors_of_next(), 5);
+	assert_true(serve());
+	give_back();
+	assert_int_equal(used_entry(0)[1], 0x2800);
 }
 
 static void no_call_copies_more_than_its_budget(void **state)
@@ -440,6 +495,8 @@ int main(void)
 		cmocka_unit_test_setup(indirect_tables_are_followed, set_up_plain),
 		cmocka_unit_test_setup(requests_wait_while_the_area_is_full, set_up_plain),
 		cmocka_unit_test(a_driver_with_event_index_is_asked_to_notify_again),
+		cmocka_unit_test_setup(whole_pages_in_a_row_go_out_as_one_descriptor, set_up_plain),
+		cmocka_unit_test_setup(what_is_no_whole_page_goes_out_alone, set_up_plain),
 		cmocka_unit_test_setup(no_call_copies_more_than_its_budget, set_up_plain),
 		cmocka_unit_test(broken_guest_rings_stop_the_queue),
 		cmocka_unit_test(chains_may_jump_about),
