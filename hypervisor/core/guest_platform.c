@@ -229,9 +229,10 @@ static struct guest_platform *enter(uint64_t handle, enum bulkhead_error *error)
 static uint64_t leave(struct guest_platform *platform)
 {
 	struct guest *guest = platform->memory.guest;
-	struct platform_effects effects = platform_take_effects(&platform->platform);
+	struct platform_effects effects = { 0 };
 	struct core_locked held;
 
+	platform_take_effects(&platform->platform, &effects);
 	arch_unlock(&platform->lock);
 	held = core_lock();
 	guest->running--;
@@ -348,26 +349,6 @@ enum bulkhead_error guest_platform_lose(uint64_t handle, uint64_t slot, uint64_t
 	return tell_device(handle, slot, platform_lose, effects);
 }
 
-/** Adds what an access left to do to what its vCPU tells. With the platform's lock. */
-static void collect(struct vcpu *vcpu, struct guest_platform *platform)
-{
-	struct platform_effects effects = platform_take_effects(&platform->platform);
-
-	vcpu->effects.doorbells |= effects.doorbells;
-	vcpu->effects.vcpus |= effects.vcpus;
-	vcpu->effects.is_unfinished = effects.is_unfinished;
-	vcpu->effects.needs_table |= effects.needs_table;
-	/* A run ends with a step of the balloon's: there is none from before. */
-	if (effects.given_up_count || effects.wanted_count) {
-		vcpu->effects.given_up_count = effects.given_up_count;
-		vcpu->effects.wanted_count = effects.wanted_count;
-		__builtin_memcpy(vcpu->effects.given_up, effects.given_up, sizeof(effects.given_up));
-		__builtin_memcpy(vcpu->effects.wanted, effects.wanted, sizeof(effects.wanted));
-	}
-	if (effects.event.event)
-		vcpu->effects.event = effects.event;
-}
-
 /** The local APIC is the vCPU's own: no lock. */
 static void access_local_apic(struct vcpu *vcpu, uint32_t offset, bool is_write, uint64_t *value)
 {
@@ -396,7 +377,7 @@ bool guest_platform_mmio(struct vcpu *vcpu, struct guest_phys at, uint32_t size_
 	is_ours = is_write ?
 		platform_mmio_write(&platform->platform, at.value, size_bytes, *value) :
 		platform_mmio_read(&platform->platform, at.value, size_bytes, value);
-	collect(vcpu, platform);
+	platform_take_effects(&platform->platform, &vcpu->effects);
 	arch_unlock(&platform->lock);
 	return is_ours;
 }
@@ -412,7 +393,7 @@ bool guest_platform_port(struct vcpu *vcpu, uint16_t port, uint32_t size_bytes, 
 	arch_lock(&platform->lock);
 	is_ours = is_write ? platform_port_write(&platform->platform, port, size_bytes, *value) :
 			     platform_port_read(&platform->platform, port, size_bytes, value);
-	collect(vcpu, platform);
+	platform_take_effects(&platform->platform, &vcpu->effects);
 	arch_unlock(&platform->lock);
 	return is_ours;
 }
@@ -438,7 +419,7 @@ bool guest_platform_resume(struct vcpu *vcpu)
 		return false;
 	arch_lock(&platform->lock);
 	is_waiting = platform_work(&platform->platform);
-	collect(vcpu, platform);
+	platform_take_effects(&platform->platform, &vcpu->effects);
 	arch_unlock(&platform->lock);
 	if (is_waiting || guest_platform_must_exit(vcpu)) {
 		WRITE_ONCE(run->exit, BULKHEAD_RUN_KICK);

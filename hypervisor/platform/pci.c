@@ -179,22 +179,34 @@ uint64_t pci_bar_address(const struct pci_function *function, unsigned int bar)
 	return address & ~15ull;
 }
 
+static bool answers(const struct pci_function *function, unsigned int bar, uint64_t address, uint32_t size_bytes,
+		    uint32_t *offset)
+{
+	uint64_t base = pci_bar_address(function, bar);
+
+	if (!base || address < base || size_bytes > function->bar_bytes[bar] ||
+	    address - base > function->bar_bytes[bar] - size_bytes)
+		return false;
+	*offset = (uint32_t)(address - base);
+	return true;
+}
+
 struct pci_function *pci_find_bar(struct pci_bus *bus, uint64_t address, uint32_t size_bytes, unsigned int *bar,
 				  uint32_t *offset)
 {
+	/* Accesses come in rows: who answered last is asked first. */
+	*bar = bus->last_bar;
+	if (bus->last && answers(bus->last, *bar, address, size_bytes, offset))
+		return bus->last;
 	for (unsigned int slot = 0; slot < PCI_SLOTS; slot++) {
 		struct pci_function *function = bus->functions[slot];
 
-		for (unsigned int i = 0; function && i < PCI_BARS; i++) {
-			uint64_t base = pci_bar_address(function, i);
-
-			if (!base || address < base || size_bytes > function->bar_bytes[i] ||
-			    address - base > function->bar_bytes[i] - size_bytes)
-				continue;
-			*bar = i;
-			*offset = (uint32_t)(address - base);
-			return function;
-		}
+		for (*bar = 0; function && *bar < PCI_BARS; ++*bar)
+			if (answers(function, *bar, address, size_bytes, offset)) {
+				bus->last = function;
+				bus->last_bar = *bar;
+				return function;
+			}
 	}
 	return NULL;
 }

@@ -39,6 +39,8 @@ struct pci_function {
 struct pci_bus {
 	struct pci_function *functions[PCI_SLOTS]; /**< NULL: no device */
 	uint32_t address;			   /**< latch of port CF8h */
+	struct pci_function *last;		   /**< whose BAR answered last; NULL: none yet */
+	unsigned int last_bar;
 };
 
 /** What a function is, for its header. */
@@ -78,7 +80,7 @@ void pci_ecam_write(struct pci_bus *bus, uint64_t offset, uint32_t size_bytes, u
 uint64_t pci_bar_address(const struct pci_function *function, unsigned int bar);
 
 /**
- * Finds the BAR that answers for @size_bytes at @address.
+ * Finds the BAR that answers for @size_bytes at @address. Where a guest has laid several, one of them does.
  * Returns the function and sets @bar and @offset, or NULL if none does.
  */
 struct pci_function *pci_find_bar(struct pci_bus *bus, uint64_t address, uint32_t size_bytes, unsigned int *bar,

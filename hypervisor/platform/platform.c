@@ -461,10 +461,26 @@ bool platform_lose(struct platform_device *device)
 	return true;
 }
 
-struct platform_effects platform_take_effects(struct platform *platform)
+void platform_take_effects(struct platform *platform, struct platform_effects *effects)
 {
-	struct platform_effects effects = platform->effects;
+	struct platform_effects *from = &platform->effects;
 
-	platform->effects = (struct platform_effects){ 0 };
-	return effects;
+	effects->doorbells |= from->doorbells;
+	effects->vcpus |= from->vcpus;
+	effects->is_unfinished = from->is_unfinished;
+	effects->needs_table |= from->needs_table;
+	/* A run ends with a step of the balloon's: there is none from before. */
+	if (from->given_up_count || from->wanted_count) {
+		effects->given_up_count = from->given_up_count;
+		effects->wanted_count = from->wanted_count;
+		__builtin_memcpy(effects->given_up, from->given_up, sizeof(effects->given_up));
+		__builtin_memcpy(effects->wanted, from->wanted, sizeof(effects->wanted));
+	}
+	if (from->event.event)
+		effects->event = from->event;
+	from->doorbells = 0;
+	from->vcpus = 0;
+	from->is_unfinished = from->needs_table = false;
+	from->given_up_count = from->wanted_count = 0;
+	from->event.event = 0;
 }

@@ -146,7 +146,10 @@ bool platform_release(struct platform_device *device);
  */
 bool platform_lose(struct platform_device *device);
 
-/** Takes what is to be done for others. */
-struct platform_effects platform_take_effects(struct platform *platform);
+/**
+ * Takes what is to be done for others.
+ * @effects: in and out, from accesses before; what only the last one can say replaces what is there
+ */
+void platform_take_effects(struct platform *platform, struct platform_effects *effects);
 
 #endif

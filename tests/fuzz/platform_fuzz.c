@@ -47,7 +47,7 @@ static void make(void)
 		/* The third queue of the network has no area. */
 		unsigned int queue = i == 2 ? 1 : 0;
 
-		areas[i] = (struct memory){ area_bytes[i], queue * RELAY_AREA_BYTES, RELAY_AREA_BYTES };
+		areas[i] = (struct memory){ area_bytes[i], queue * RELAY_AREA_BYTES, RELAY_AREA_BYTES, 0 };
 		platform_add_relay(platform, &platform->devices[i > 0], (uint8_t)queue, &areas[i]);
 	}
 	/* Where a driver would put them; one that moves them away loses only its device. */
@@ -123,11 +123,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
 	make();
 	for (size_t at = 0; at + STEP_BYTES <= size_bytes; at += STEP_BYTES) {
-		struct platform_effects effects;
+		struct platform_effects effects = { 0 };
 
 		fake_memory_copied = 0;
 		do_step(data + at);
-		effects = platform_take_effects(platform);
+		platform_take_effects(platform, &effects);
 		if (fake_memory_copied > PLATFORM_BUDGET_BYTES || effects.doorbells >> 11 ||
 		    (platform->waiting & ~PLATFORM_BALLOON_WAITS) >> 3 || effects.given_up_count + effects.wanted_count > BALLOON_STEP_PAGES)
 			abort();

@@ -177,7 +177,8 @@ bool svm_guest_prepare(struct processor *processor, struct vcpu *vcpu, struct bu
 	local_apic_tick(local, now);
 	take_signals(processor, vcpu, guest);
 	vcpu->deadline = local_apic_deadline(local);
-	vcpu->effects.vcpus = ring(vcpu, vcpu->effects.vcpus);
+	if (vcpu->effects.vcpus)
+		vcpu->effects.vcpus = ring(vcpu, vcpu->effects.vcpus);
 	if (svm_guest_sleeps(vcpu))
 		return svm_guest_tell(guest, run, BULKHEAD_RUN_HALT);
 	guest->is_halted = 0;

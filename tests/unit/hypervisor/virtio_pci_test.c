@@ -132,6 +132,27 @@ static void bars_are_sized_and_placed_by_the_guest(void **state)
 	assert_null(pci_find_bar(&bus, INTERRUPTS, 4, &bar, &offset));
 }
 
+/* Who answered last is asked first: it answers where it lies now. */
+static void a_bar_that_has_moved_answers_at_its_new_place_alone(void **state)
+{
+	static struct virtio_device other;
+	unsigned int bar;
+	uint32_t offset;
+
+	(void)state;
+	assert_ptr_equal(pci_find_bar(&bus, INTERRUPTS, 4, &bar, &offset), &device.pci);
+	other = device;
+	bus.functions[SLOT + 1] = &other.pci;
+	set_config(0x18, 4, (uint32_t)INTERRUPTS + 0x100000);
+	assert_ptr_equal(pci_find_bar(&bus, INTERRUPTS + 8, 4, &bar, &offset), &other.pci);
+	assert_ptr_equal(pci_find_bar(&bus, INTERRUPTS + 0x100010, 4, &bar, &offset), &device.pci);
+	assert_int_equal(bar, VIRTIO_BAR_INTERRUPTS);
+	assert_int_equal(offset, 16);
+	bus.functions[SLOT + 1] = NULL;
+	set_config(0x18, 4, (uint32_t)INTERRUPTS + 0x200000);
+	assert_null(pci_find_bar(&bus, INTERRUPTS + 0x100010, 4, &bar, &offset));
+}
+
 static void configuration_space_keeps_what_is_read_only(void **state)
 {
 	(void)state;
@@ -361,6 +382,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(bars_are_sized_and_placed_by_the_guest, set_up),
+		cmocka_unit_test_setup(a_bar_that_has_moved_answers_at_its_new_place_alone, set_up),
 		cmocka_unit_test_setup(configuration_space_keeps_what_is_read_only, set_up),
 		cmocka_unit_test_setup(capabilities_form_a_list_that_ends, set_up),
 		cmocka_unit_test_setup(a_driver_starts_and_resets_the_device, set_up),
