@@ -82,6 +82,20 @@ bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, ui
 	return true;
 }
 
+bool memory_look(struct memory *memory, uint64_t address, struct memory_word *word)
+{
+	word->place = address % sizeof(word->value) ? NULL : ram_at(memory, address, sizeof(word->value));
+	if (word->place)
+		word->value = __atomic_load_n(word->place, __ATOMIC_RELAXED);
+	return word->place;
+}
+
+uint64_t memory_generation(const struct memory *memory)
+{
+	(void)memory;
+	return 0; /* where its addresses lie stays for as long as this process runs */
+}
+
 enum memory_given memory_give_up(struct memory *memory, uint64_t address)
 {
 	(void)memory;

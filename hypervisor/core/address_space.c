@@ -355,6 +355,7 @@ void address_space_set(struct address_space *space, struct input_address at, str
 	count_difference(space, place.table, access == ACCESS_ALL ? -(int)entry_count : (int)entry_count);
 	if (space->is_identity)
 		merge(space, at);
+	__atomic_store_n(&space->generation, space->generation + 1, __ATOMIC_RELEASE);
 }
 
 void address_space_place(struct address_space *space, struct input_address at, unsigned int level,

@@ -35,6 +35,7 @@ struct address_space {
 	struct table_pool paid;	   /* spare tables somebody paid for (FRAME_TABLE) */
 	struct table_pool retired; /* out of use, but processors may still walk them: flush first */
 	uint32_t table_count;	  /* in use, root included */
+	uint64_t generation;	  /* counts changes, each once it is made and before it is flushed */
 };
 
 /** What an address translates to. */

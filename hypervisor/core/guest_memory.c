@@ -152,6 +152,24 @@ bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, ui
 	return true;
 }
 
+bool memory_look(struct memory *memory, uint64_t address, struct memory_word *word)
+{
+	uint32_t left;
+	const uint8_t *place = locate(memory, address, &left);
+
+	if (!place || address % sizeof(word->value))
+		return false;
+	word->place = (const uint64_t *)place;
+	word->value = READ_ONCE(*word->place);
+	return true;
+}
+
+uint64_t memory_generation(const struct memory *memory)
+{
+	/* Before anything is looked at: a change in between then shows as a later number. */
+	return memory->guest ? __atomic_load_n(&memory->guest->space.generation, __ATOMIC_ACQUIRE) : 0;
+}
+
 enum memory_given memory_give_up(struct memory *memory, uint64_t address)
 {
 	struct core_locked held = core_lock();

@@ -37,6 +37,8 @@ struct walk {
 	struct layout layout;
 	uint64_t rights; /* ENTRY_WRITABLE, ENTRY_USER: allowed so far; ENTRY_NX: forbidden so far */
 	uint64_t entry, entry_at;
+	struct memory_word *words; /* NULL: nobody asks */
+	unsigned int word_count;
 };
 
 static struct layout layout_of(const struct guest_paging *paging)
@@ -57,14 +59,14 @@ static uint64_t root_of(const struct guest_paging *paging, struct layout layout)
 
 static bool read_entry(struct walk *walk, uint64_t table, unsigned int index)
 {
-	uint32_t narrow = 0;
+	struct memory_word word;
 
 	walk->entry_at = table + (uint64_t)index * walk->layout.entry_bytes;
-	if (walk->layout.entry_bytes == 8)
-		return memory_read(walk->memory, walk->entry_at, &walk->entry, 8);
-	if (!memory_read(walk->memory, walk->entry_at, &narrow, 4))
+	if (!memory_look(walk->memory, walk->entry_at & ~7ull, &word))
 		return false;
-	walk->entry = narrow;
+	walk->entry = walk->layout.entry_bytes == 8 ? word.value : (uint32_t)(word.value >> 8 * (walk->entry_at & 4));
+	if (walk->words)
+		walk->words[walk->word_count++] = word;
 	return true;
 }
 
@@ -132,37 +134,60 @@ static uint64_t leaf_address(const struct walk *walk, unsigned int level, uint64
 	return address | (linear & inside);
 }
 
-bool guest_walk(struct memory *memory, const struct guest_paging *paging, uint64_t linear, enum guest_access access,
-		uint64_t *physical)
+static bool follow(struct walk *walk, uint64_t linear, enum guest_access access, uint64_t *physical)
 {
-	struct walk walk = {
-		.memory = memory, .paging = paging, .layout = layout_of(paging), .rights = ENTRY_WRITABLE | ENTRY_USER,
-	};
-	uint64_t table = root_of(paging, walk.layout);
+	uint64_t table = root_of(walk->paging, walk->layout);
 
-	if (!(paging->efer & EFER_LMA))
+	if (!(walk->paging->efer & EFER_LMA))
 		linear = (uint32_t)linear;
-	if (!(paging->cr0 & CR0_PG)) {
+	if (!(walk->paging->cr0 & CR0_PG)) {
 		*physical = linear;
 		return true;
 	}
-	for (unsigned int level = walk.layout.levels; level > 0; level--) {
-		unsigned int shift = 12 + (level - 1) * walk.layout.index_bits;
-		unsigned int index = (unsigned int)(linear >> shift) & ((1u << walk.layout.index_bits) - 1);
+	for (unsigned int level = walk->layout.levels; level > 0; level--) {
+		unsigned int shift = 12 + (level - 1) * walk->layout.index_bits;
+		unsigned int index = (unsigned int)(linear >> shift) & ((1u << walk->layout.index_bits) - 1);
 
-		if (!read_entry(&walk, table, index) || !(walk.entry & ENTRY_PRESENT))
+		if (!read_entry(walk, table, index) || !(walk->entry & ENTRY_PRESENT))
 			return false;
-		narrow_rights(&walk, level);
-		if (!is_leaf(&walk, level)) {
-			table = walk.entry & ADDRESS_MASK;
+		narrow_rights(walk, level);
+		if (!is_leaf(walk, level)) {
+			table = walk->entry & ADDRESS_MASK;
 			continue;
 		}
-		if (!is_allowed(&walk, access) || !mark(&walk, access))
+		if (!is_allowed(walk, access) || !mark(walk, access))
 			return false;
-		*physical = leaf_address(&walk, level, linear);
+		*physical = leaf_address(walk, level, linear);
 		return true;
 	}
 	return false;
+}
+
+static struct walk start(struct memory *memory, const struct guest_paging *paging)
+{
+	return (struct walk){
+		.memory = memory, .paging = paging, .layout = layout_of(paging), .rights = ENTRY_WRITABLE | ENTRY_USER,
+	};
+}
+
+bool guest_walk(struct memory *memory, const struct guest_paging *paging, uint64_t linear, enum guest_access access,
+		uint64_t *physical)
+{
+	struct walk walk = start(memory, paging);
+
+	return follow(&walk, linear, access, physical);
+}
+
+bool guest_walk_to_code(struct memory *memory, const struct guest_paging *paging, uint64_t linear, uint64_t *physical,
+			struct memory_word *words, unsigned int *word_count)
+{
+	struct walk walk = start(memory, paging);
+	bool is_there;
+
+	walk.words = words;
+	is_there = follow(&walk, linear, GUEST_FETCH, physical);
+	*word_count = walk.word_count;
+	return is_there;
 }
 
 uint32_t guest_fetch(struct memory *memory, const struct guest_paging *paging, uint64_t linear, uint8_t *bytes,

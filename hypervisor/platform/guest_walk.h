@@ -30,6 +30,16 @@ enum guest_access {
 bool guest_walk(struct memory *memory, const struct guest_paging *paging, uint64_t linear, enum guest_access access,
 		uint64_t *physical);
 
+#define GUEST_WALK_WORDS 4u
+
+/**
+ * Translates the address of an instruction, and says what the answer comes from: as long as those words and @paging are the
+ * same, so is the address.
+ * @words: out, at most GUEST_WALK_WORDS
+ */
+bool guest_walk_to_code(struct memory *memory, const struct guest_paging *paging, uint64_t linear, uint64_t *physical,
+			struct memory_word *words, unsigned int *word_count);
+
 /**
  * Reads up to @size_bytes of instruction bytes at a linear address; across a page boundary if the next page is mapped.
  * Returns how many could be read.

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The only way the platform library reaches memory. Whoever links it (hypervisor, monitor, tests) implements these
- * functions; the library itself holds no pointer into memory that another party can write. So it can run in an
- * address space of its own, and everything it reads is a private copy: read once, checked, then used.
+ * functions; the library itself holds no pointer into memory that another party can write, but those of struct
+ * memory_word, which it only has compared. So it can run in an address space of its own, and everything it reads is a
+ * private copy: read once, checked, then used.
  */
 #ifndef BULKHEAD_PLATFORM_MEMORY_H
 #define BULKHEAD_PLATFORM_MEMORY_H
@@ -34,6 +35,27 @@ __attribute__((warn_unused_result)) bool memory_copy(struct memory *to, uint64_t
  */
 __attribute__((warn_unused_result)) bool memory_exchange(struct memory *memory, uint64_t address, uint32_t size_bytes,
 							 uint64_t expected, uint64_t desired);
+
+/** A word of a memory that was read once, and where, so that it can be asked later whether it is still the same. */
+struct memory_word {
+	const uint64_t *place; /* the implementer's */
+	uint64_t value;
+};
+
+/** Reads the 8 bytes at @address, a multiple of 8. Returns false if they are not, or lie outside the memory. */
+__attribute__((warn_unused_result)) bool memory_look(struct memory *memory, uint64_t address, struct memory_word *word);
+
+/**
+ * A number that is another one once an address of @memory has come to mean another place, or none. A word may be compared
+ * while the number is what it was before the word was looked at, if nobody was waited for since it was asked.
+ */
+uint64_t memory_generation(const struct memory *memory);
+
+/** Whether a word is what it was; see memory_generation(). */
+static inline bool memory_is_same(const struct memory_word *word)
+{
+	return __atomic_load_n(word->place, __ATOMIC_RELAXED) == word->value;
+}
 
 /** Answers of memory_give_up(). */
 enum memory_given {

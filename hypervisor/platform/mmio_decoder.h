@@ -65,9 +65,9 @@ struct mmio_instruction {
 /** What a guest's processor must show for its instruction to be carried out. */
 struct mmio_state {
 	struct guest_paging paging; /**< rflags there is kept equal to rflags here */
-	uint64_t gpr[16];	    /**< RAX RCX RDX RBX RSP RBP RSI RDI R8 .. */
+	uint64_t *gpr;		    /**< 16: RAX RCX RDX RBX RSP RBP RSI RDI R8 .. */
 	uint64_t rip, rflags;
-	uint64_t segment_base[6]; /**< ES CS SS DS FS GS; zero where 64-bit mode ignores them */
+	uint64_t segment_base[6]; /**< ES CS SS DS FS GS; zero where 64-bit mode ignores them. Of string instructions */
 	enum mmio_mode mode;
 };
 
@@ -84,6 +84,12 @@ struct mmio_device {
  * Returns false for anything but a known instruction with a memory operand.
  */
 bool mmio_decode(const uint8_t *bytes, uint32_t count, enum mmio_mode mode, struct mmio_instruction *instruction);
+
+/** Whether an instruction uses index registers and segments, and maybe memory. */
+static inline bool mmio_is_string(const struct mmio_instruction *instruction)
+{
+	return instruction->kind >= MMIO_STOS;
+}
 
 /**
  * Carries a decoded instruction out: registers, flags and instruction pointer of @state move on.

@@ -140,7 +140,8 @@ static bool emulate(struct processor *processor, unsigned int window, uint64_t a
 	struct window_access access = { .processor = processor, .window = window };
 	struct mmio_device device = { read_window, write_window, &access };
 	struct view view = vendor_view(processor);
-	struct mmio_state state = { .rflags = view.rflags };
+	uint64_t gpr[GPR_COUNT];
+	struct mmio_state state = { .gpr = gpr, .rflags = view.rflags };
 	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
 	struct mmio_instruction instruction;
 	uint32_t count;
@@ -152,16 +153,16 @@ static bool emulate(struct processor *processor, unsigned int window, uint64_t a
 	    (address & (instruction.size_bytes - 1u)) != 0)
 		return false;
 	for (unsigned int i = 0; i < GPR_COUNT; i++)
-		state.gpr[i] = processor->gpr[i];
-	state.gpr[GPR_RAX] = vendor_rax(processor);
+		gpr[i] = processor->gpr[i];
+	gpr[GPR_RAX] = vendor_rax(processor);
 	/* No memory: none of these has a second operand there. */
 	if (!mmio_execute(&state, &instruction, NULL, address, true, &device))
 		return false;
 	if (access.is_unfinished)
 		return true;
 	for (unsigned int i = 0; i < GPR_COUNT; i++)
-		processor->gpr[i] = state.gpr[i];
-	vendor_set_rax(processor, state.gpr[GPR_RAX]);
+		processor->gpr[i] = gpr[i];
+	vendor_set_rax(processor, gpr[GPR_RAX]);
 	vendor_skip(processor, instruction.length_bytes);
 	return true;
 }

@@ -15,7 +15,7 @@
 #define REGISTERS	    0xc0010000ull
 
 static uint8_t guest_bytes[GUEST_BYTES], area_bytes[3][RELAY_AREA_BYTES];
-static struct memory guest = { guest_bytes, 0, GUEST_BYTES };
+static struct memory guest = { guest_bytes, 0, GUEST_BYTES, 0 };
 static struct memory areas[3];
 static struct platform *platform;
 

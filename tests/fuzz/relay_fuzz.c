@@ -11,8 +11,8 @@
 #include <string.h>
 
 static uint8_t guest_bytes[16384], area_bytes[RELAY_AREA_BYTES];
-static struct memory guest = { guest_bytes, 0, sizeof(guest_bytes) };
-static struct memory area = { area_bytes, 0, sizeof(area_bytes) };
+static struct memory guest = { guest_bytes, 0, sizeof(guest_bytes), 0 };
+static struct memory area = { area_bytes, 0, sizeof(area_bytes), 0 };
 static struct relay_queue relay;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

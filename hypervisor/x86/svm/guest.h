@@ -11,7 +11,7 @@
 
 #include <bulkhead/vcpu.h>
 
-#include "../../platform/mmio_decoder.h"
+#include "../../platform/mmio_cache.h"
 #include "../hypervisor.h"
 #include "svm.h"
 
@@ -46,6 +46,7 @@ struct svm_vcpu {
 	uint8_t offered; /* vector of the virtual interrupt that the guest may take in this stay; 0: none */
 	uint64_t told_deadline; /* the driver's timer stands there, or has fired */
 	uint64_t clock_address; /* as the guest wrote it */
+	struct mmio_cache instructions;
 };
 static_assert(sizeof(struct svm_vcpu) <= 4096, "one page");
 

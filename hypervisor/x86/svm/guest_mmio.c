@@ -18,38 +18,47 @@ static struct guest_paging paging_of(const struct vmcb *vmcb)
 	return (struct guest_paging){ vmcb->cr0, vmcb->cr3, vmcb->cr4, vmcb->efer, vmcb->rflags, vmcb->cpl };
 }
 
+static uint64_t code_address(const struct vmcb *vmcb, enum mmio_mode mode)
+{
+	return mode == MMIO_CODE_64 ? vmcb->rip : (vmcb->rip + vmcb->cs.base) & 0xffffffff;
+}
+
 uint32_t svm_guest_fetch(const struct vcpu *vcpu, uint8_t *bytes, uint32_t count)
 {
 	const struct vmcb *vmcb = svm_vcpu_of(vcpu)->vmcb;
 	struct guest_paging paging = paging_of(vmcb);
-	uint64_t linear = vmcb->rip;
 
-	if (code_mode(vmcb) != MMIO_CODE_64)
-		linear = (linear + vmcb->cs.base) & 0xffffffff;
-	return guest_fetch(&vcpu->guest->platform->memory, &paging, linear, bytes, count);
+	return guest_fetch(&vcpu->guest->platform->memory, &paging, code_address(vmcb, code_mode(vmcb)), bytes, count);
 }
 
-static void load_state(struct mmio_state *state, const struct vmcb *vmcb, const uint64_t *gpr)
+/* What string instructions find memory by. */
+static void load_addressing(struct mmio_state *state, const struct vmcb *vmcb)
 {
-	bool is_64bit = code_mode(vmcb) == MMIO_CODE_64;
 	const struct vmcb_segment *segments[] = { &vmcb->es, &vmcb->cs, &vmcb->ss,
 						  &vmcb->ds, &vmcb->fs, &vmcb->gs };
 
 	state->paging = paging_of(vmcb);
-	state->rip = vmcb->rip;
-	state->rflags = vmcb->rflags;
-	state->mode = code_mode(vmcb);
-	__builtin_memcpy(state->gpr, gpr, sizeof(state->gpr));
-	state->gpr[GPR_RAX] = vmcb->rax;
-	state->gpr[GPR_RSP] = vmcb->rsp;
 	/* In 64-bit code only FS and GS have a base. */
 	for (unsigned int i = 0; i < ARRAY_COUNT(segments); i++)
-		state->segment_base[i] = is_64bit && i < 4 ? 0 : segments[i]->base;
+		state->segment_base[i] = state->mode == MMIO_CODE_64 && i < 4 ? 0 : segments[i]->base;
 }
 
-static void store_state(const struct mmio_state *state, struct vmcb *vmcb, uint64_t *gpr)
+/* @gpr: where the instruction's registers are changed */
+static void load_state(struct mmio_state *state, const struct vmcb *vmcb, enum mmio_mode mode, uint64_t *gpr,
+		       const struct mmio_instruction *instruction)
 {
-	__builtin_memcpy(gpr, state->gpr, sizeof(state->gpr));
+	state->rip = vmcb->rip;
+	state->rflags = vmcb->rflags;
+	state->mode = mode;
+	state->gpr = gpr;
+	gpr[GPR_RAX] = vmcb->rax;
+	gpr[GPR_RSP] = vmcb->rsp;
+	if (mmio_is_string(instruction))
+		load_addressing(state, vmcb);
+}
+
+static void store_state(const struct mmio_state *state, struct vmcb *vmcb)
+{
 	vmcb->rax = state->gpr[GPR_RAX];
 	vmcb->rsp = state->gpr[GPR_RSP];
 	vmcb->rip = state->rip;
@@ -83,24 +92,26 @@ static void write_device(void *context, uint64_t address, uint32_t size_bytes, u
 
 bool svm_guest_mmio(struct processor *processor, struct vcpu *vcpu, uint64_t address, bool is_write)
 {
-	struct vmcb *vmcb = svm_vcpu_of(vcpu)->vmcb;
+	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
+	struct vmcb *vmcb = guest->vmcb;
 	struct device_access access = { .vcpu = vcpu };
 	struct mmio_device device = { read_device, write_device, &access };
-	struct mmio_instruction instruction;
+	const enum mmio_mode mode = code_mode(vmcb);
+	const struct guest_paging paging = paging_of(vmcb);
+	const struct mmio_instruction *instruction;
 	struct mmio_state state;
-	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
-	uint32_t count;
+	struct memory *memory;
 
 	if (!vcpu->guest->platform)
 		return false;
-	count = svm_guest_fetch(vcpu, bytes, sizeof(bytes));
-	if (!mmio_decode(bytes, count, code_mode(vmcb), &instruction))
+	memory = &vcpu->guest->platform->memory;
+	instruction = mmio_cache_find(&guest->instructions, memory, &paging, code_address(vmcb, mode), mode);
+	if (!instruction)
 		return false;
-	load_state(&state, vmcb, processor->gpr);
-	if (!mmio_execute(&state, &instruction, &vcpu->guest->platform->memory, address, is_write, &device) ||
-	    access.is_absent)
+	load_state(&state, vmcb, mode, processor->gpr, instruction);
+	if (!mmio_execute(&state, instruction, memory, address, is_write, &device) || access.is_absent)
 		return false;
-	store_state(&state, vmcb, processor->gpr);
+	store_state(&state, vmcb);
 	return true;
 }
 
@@ -111,6 +122,7 @@ bool svm_guest_string(struct processor *processor, struct vcpu *vcpu, uint16_t p
 	struct mmio_instruction instruction;
 	struct mmio_state state;
 	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
+	uint64_t gpr[GPR_COUNT];
 	uint32_t count;
 
 	if (!vcpu->guest->platform)
@@ -119,12 +131,15 @@ bool svm_guest_string(struct processor *processor, struct vcpu *vcpu, uint16_t p
 	if (!mmio_decode_port(bytes, count, code_mode(vmcb), &instruction) ||
 	    (instruction.kind == MMIO_INS) != is_read || instruction.size_bytes != size_bytes)
 		return false;
-	load_state(&state, vmcb, processor->gpr);
+	__builtin_memcpy(gpr, processor->gpr, sizeof(gpr));
+	load_state(&state, vmcb, code_mode(vmcb), gpr, &instruction);
 	if (!mmio_execute_port(&state, &instruction, &vcpu->guest->platform->memory, port, device))
 		return false;
 	/* Long work stops half way: the same element comes again after what is pending. */
-	if (!vcpu->effects.is_unfinished)
-		store_state(&state, vmcb, processor->gpr);
+	if (!vcpu->effects.is_unfinished) {
+		__builtin_memcpy(processor->gpr, gpr, sizeof(gpr));
+		store_state(&state, vmcb);
+	}
 	vcpu->effects.is_unfinished = false;
 	return true;
 }

@@ -27,7 +27,7 @@ struct descriptor {
 };
 
 static uint8_t bytes[MEMORY_PAGES * PAGE];
-static struct memory memory = { bytes, 0, sizeof(bytes) };
+static struct memory memory = { bytes, 0, sizeof(bytes), 0 };
 static struct balloon balloon;
 static struct balloon_step step;
 static unsigned int given;

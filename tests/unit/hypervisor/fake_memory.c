@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-uint64_t fake_memory_copied;
+uint64_t fake_memory_copied, fake_memory_asked;
 enum memory_given (*fake_memory_give_up)(uint64_t address);
 bool (*fake_memory_is_empty)(uint64_t address);
 
@@ -14,6 +14,7 @@ static uint8_t *at(struct memory *memory, uint64_t address, uint32_t size_bytes)
 {
 	uint64_t offset = address - memory->start;
 
+	fake_memory_asked++;
 	if (address < memory->start || offset > memory->size_bytes || size_bytes > memory->size_bytes - offset)
 		return NULL;
 	return memory->bytes + offset;
@@ -48,6 +49,22 @@ bool memory_copy(struct memory *to, uint64_t to_address, struct memory *from, ui
 	memcpy(target, source, size_bytes);
 	fake_memory_copied += size_bytes;
 	return true;
+}
+
+bool memory_look(struct memory *memory, uint64_t address, struct memory_word *word)
+{
+	const uint8_t *place = at(memory, address, sizeof(word->value));
+
+	if (!place || address % sizeof(word->value))
+		return false;
+	word->place = (const uint64_t *)(const void *)place;
+	memcpy(&word->value, place, sizeof(word->value));
+	return true;
+}
+
+uint64_t memory_generation(const struct memory *memory)
+{
+	return memory->generation;
 }
 
 enum memory_given memory_give_up(struct memory *memory, uint64_t address)

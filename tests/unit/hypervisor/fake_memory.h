@@ -8,8 +8,9 @@
 #include "memory.h"
 
 struct memory {
-	uint8_t *bytes;
+	uint8_t *bytes; /**< a multiple of 8, like @start */
 	uint64_t start, size_bytes;
+	uint64_t generation;
 };
 
 /** What memory_give_up() answers: MEMORY_GIVEN clears the page. Called with its address before. */
@@ -20,5 +21,8 @@ extern bool (*fake_memory_is_empty)(uint64_t address);
 
 /** Bytes that memory_copy() moved since this was last set to 0. */
 extern uint64_t fake_memory_copied;
+
+/** How often an address was looked for. */
+extern uint64_t fake_memory_asked;
 
 #endif

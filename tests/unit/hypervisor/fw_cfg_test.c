@@ -18,7 +18,7 @@
 #define TO     0x190000u
 
 static uint8_t bytes[1 << 20];
-static struct memory guest = { bytes, BASE, sizeof(bytes) };
+static struct memory guest = { bytes, BASE, sizeof(bytes), 0 };
 static struct fw_cfg device;
 
 static void put(uint64_t at, const void *from, size_t size)

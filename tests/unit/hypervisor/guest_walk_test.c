@@ -31,8 +31,8 @@
 
 #define LINEAR 0x0000007fc0403123ull /* indices 0, 511, 2, 3 */
 
-static uint8_t bytes[0x20000];
-static struct memory guest = { bytes, 0, sizeof(bytes) };
+_Alignas(8) static uint8_t bytes[0x20000];
+static struct memory guest = { bytes, 0, sizeof(bytes), 0 };
 static struct guest_paging paging;
 
 static void put64(uint64_t at, uint64_t value)

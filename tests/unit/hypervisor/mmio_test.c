@@ -51,8 +51,9 @@ __asm__(".text\n"
 	"	ret\n");
 
 static uint8_t *code;
-static uint8_t device_bytes[64], page_bytes[64];
-static struct memory guest = { page_bytes, 0x5000, sizeof(page_bytes) };
+_Alignas(8) static uint8_t device_bytes[64], page_bytes[64];
+static uint64_t registers[16];
+static struct memory guest = { page_bytes, 0x5000, sizeof(page_bytes), 0 };
 
 static uint64_t device_read(void *context, uint64_t address, uint32_t size_bytes)
 {
@@ -135,7 +136,7 @@ static bool agrees(const uint8_t *bytes, uint32_t count)
 {
 	uint64_t buffer = random_value();
 	struct mmio_instruction instruction;
-	struct mmio_state state = { .mode = MMIO_CODE_64, .rip = 0x1000 };
+	struct mmio_state state = { .gpr = registers, .mode = MMIO_CODE_64, .rip = 0x1000 };
 	struct native native = { .rflags = 2 | ((uint64_t)(uint32_t)mrand48() & FLAGS_ALL) };
 
 	if (!mmio_decode(bytes, count, MMIO_CODE_64, &instruction))
@@ -145,7 +146,7 @@ static bool agrees(const uint8_t *bytes, uint32_t count)
 	for (unsigned int i = 0; i < 16; i++)
 		native.gpr[i] = random_value();
 	native.gpr[7] = (uintptr_t)&buffer;
-	memcpy(state.gpr, native.gpr, sizeof(state.gpr));
+	memcpy(registers, native.gpr, sizeof(registers));
 	state.rflags = native.rflags;
 	memcpy(device_bytes, &buffer, sizeof(buffer));
 	memcpy(code, bytes, count);
@@ -260,8 +261,9 @@ static void lengths_agree_with_capstone(void **state)
 
 static struct mmio_state string_state(uint64_t rcx)
 {
-	struct mmio_state state = { .mode = MMIO_CODE_64, .rip = 0x1000, .rflags = 2 };
+	struct mmio_state state = { .gpr = registers, .mode = MMIO_CODE_64, .rip = 0x1000, .rflags = 2 };
 
+	memset(registers, 0, sizeof(registers));
 	state.gpr[1] = rcx;
 	state.gpr[6] = 0x5000;
 	state.gpr[7] = 0x5000;
@@ -309,15 +311,17 @@ static void what_cannot_be_carried_out_changes_nothing(void **unused)
 {
 	static const uint8_t movsd[] = { 0xa5 }, store[] = { 0x89, 0x07 };
 	struct mmio_instruction instruction;
-	struct mmio_state state = string_state(0), before;
+	struct mmio_state state = string_state(0), before = state;
+	uint64_t kept[16];
 
 	(void)unused;
 	state.gpr[6] = state.gpr[7] = 0x9000; /* no memory there */
-	before = state;
+	memcpy(kept, registers, sizeof(kept));
 	assert_true(mmio_decode(movsd, sizeof(movsd), MMIO_CODE_64, &instruction));
 	assert_false(mmio_execute(&state, &instruction, &guest, DEVICE_AT, false, &device));
 	assert_false(mmio_execute(&state, &instruction, &guest, DEVICE_AT, true, &device));
 	assert_memory_equal(&state, &before, sizeof(state));
+	assert_memory_equal(registers, kept, sizeof(kept));
 	state.gpr[6] = state.gpr[7] = 0x5ffe; /* crosses a page */
 	assert_false(mmio_execute(&state, &instruction, &guest, DEVICE_AT, true, &device));
 	assert_true(mmio_decode(store, sizeof(store), MMIO_CODE_64, &instruction));
@@ -373,19 +377,21 @@ static void a_port_whose_memory_is_not_there_is_not_touched(void **unused)
 {
 	static const uint8_t insb[] = { 0x6c }, outsd[] = { 0x6f };
 	struct mmio_instruction instruction;
-	struct mmio_state state = string_state(0), before;
+	struct mmio_state state = string_state(0), before = state;
+	uint64_t kept[16];
 
 	(void)unused;
 	state.gpr[6] = state.gpr[7] = 0x9000;
-	before = state;
+	memcpy(kept, registers, sizeof(kept));
 	port_accesses = 0;
 	assert_true(mmio_decode_port(insb, sizeof(insb), MMIO_CODE_64, &instruction));
 	assert_false(mmio_execute_port(&state, &instruction, &guest, 1, &port_device));
 	assert_true(mmio_decode_port(outsd, sizeof(outsd), MMIO_CODE_64, &instruction));
 	assert_false(mmio_execute_port(&state, &instruction, &guest, 1, &port_device));
-	state.gpr[6] = before.gpr[6] = 0x5ffd; /* crosses a page */
+	state.gpr[6] = kept[6] = 0x5ffd; /* crosses a page */
 	assert_false(mmio_execute_port(&state, &instruction, &guest, 1, &port_device));
 	assert_memory_equal(&state, &before, sizeof(state));
+	assert_memory_equal(registers, kept, sizeof(kept));
 	assert_int_equal(port_accesses, 0);
 }
 

@@ -5,8 +5,8 @@
 #include "relay_fixture.h"
 
 uint8_t guest_bytes[GUEST_BYTES], area_bytes[RELAY_AREA_BYTES + AREA];
-struct memory guest = { guest_bytes, GUEST_START, sizeof(guest_bytes) };
-struct memory area = { area_bytes, 0, sizeof(area_bytes) };
+struct memory guest = { guest_bytes, GUEST_START, sizeof(guest_bytes), 0 };
+struct memory area = { area_bytes, 0, sizeof(area_bytes), 0 };
 struct relay_queue relay;
 struct relay_effects effects;
 uint16_t backend_seen;

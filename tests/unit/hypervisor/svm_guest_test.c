@@ -642,6 +642,87 @@ static void firmware_finds_the_size_of_memory_inside(void **state)
 	assert_false(leave(0, EXIT_IO, 0x710000 | 1 << 4 | IO_IN, CODE_AT + 1));
 }
 
+#define TABLE_AT 0x8000u
+#define OTHER_AT 0x5000u
+#define P_W	 3ull
+
+static void put_entry(uint64_t at, uint64_t value)
+{
+	assert_true(memory_write(&guest->platform->memory, at, &value, sizeof(value)));
+}
+
+/* Both processors run 64-bit code through tables that map the first 2 MiB as they are, by 4 KiB. */
+static void page_the_guest(void)
+{
+	for (unsigned int level = 0; level < 3; level++)
+		put_entry(TABLE_AT + level * PAGE_BYTES, (TABLE_AT + (level + 1) * PAGE_BYTES) | P_W);
+	for (uint64_t page = 0; page < TABLE_ENTRIES; page++)
+		put_entry(TABLE_AT + 3 * PAGE_BYTES + 8 * page, page * PAGE_BYTES | P_W);
+	for (unsigned int i = 0; i < 2; i++) {
+		blocks[i].cr0 = CR0_PE | CR0_PG;
+		blocks[i].cr3 = TABLE_AT;
+		blocks[i].cr4 = CR4_PAE;
+		blocks[i].efer = EFER_SVME | EFER_LMA;
+		blocks[i].cs.attributes = 0xa9b;
+		blocks[i].rip = CODE_AT;
+	}
+}
+
+/* The instruction at CODE_AT writes a register of the local APIC. Returns the task priority, or -1: the guest ended. */
+static int write_priority(unsigned int i)
+{
+	blocks[i].rip = CODE_AT;
+	if (!leave(i, EXIT_NESTED_FAULT, NESTED_FAULT_FINAL | NESTED_FAULT_WRITE, APIC + 0x80))
+		return -1;
+	return (int)local(i)->task_priority;
+}
+
+static void a_remembered_instruction_is_the_one_that_is_there(void **state)
+{
+	static const uint8_t store_20[] = { 0xc7, 0x07, 0x20, 0, 0, 0 }, store_30[] = { 0xc7, 0x07, 0x30, 0, 0, 0 };
+
+	(void)state;
+	page_the_guest();
+	put_code(store_20, sizeof(store_20));
+	assert_int_equal(write_priority(0), 0x20);
+	assert_int_equal(write_priority(0), 0x20);
+	assert_int_equal(write_priority(1), 0x20);
+	/* The other processor changes the page table under both. */
+	assert_true(memory_write(&guest->platform->memory, OTHER_AT, store_30, sizeof(store_30)));
+	put_entry(TABLE_AT + 3 * PAGE_BYTES + 8 * (CODE_AT / PAGE_BYTES), OTHER_AT | P_W);
+	assert_int_equal(write_priority(0), 0x30);
+	assert_int_equal(write_priority(1), 0x30);
+	/* It changes the code. */
+	assert_true(memory_write(&guest->platform->memory, OTHER_AT, store_20, sizeof(store_20)));
+	assert_int_equal(write_priority(1), 0x20);
+	assert_int_equal(write_priority(0), 0x20);
+}
+
+/* Whoever gets a page next may put there what it likes: the guest's processors do not look. */
+static void a_page_that_was_given_up_is_not_looked_at(void **state)
+{
+	static const uint8_t store_20[] = { 0xc7, 0x07, 0x20, 0, 0, 0 };
+	const uint64_t given[] = { CODE_AT, TABLE_AT + 3 * PAGE_BYTES, TABLE_AT };
+
+	for (unsigned int i = 0; i < ARRAY_COUNT(given); i++) {
+		struct mapping before;
+		uint8_t content[PAGE_BYTES];
+
+		(void)setup(state);
+		call(BULKHEAD_CALL_GUEST_PAY, guest->handle, PAGE(140), 0, 0);
+		page_the_guest();
+		put_code(store_20, sizeof(store_20));
+		assert_int_equal(write_priority(0), 0x20);
+		before = address_space_lookup(&guest->space, (struct input_address){ given[i] });
+		memcpy(content, arch_page(before.page), PAGE_BYTES);
+		assert_int_equal(memory_give_up(&guest->platform->memory, given[i]), MEMORY_GIVEN);
+		/* The next owner writes what the guest had there. */
+		memcpy(arch_page(before.page), content, PAGE_BYTES);
+		assert_int_equal(write_priority(0), -1);
+		assert_int_equal(run_page(0)->exit, BULKHEAD_RUN_FAULT);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -669,6 +750,8 @@ int main(void)
 		cmocka_unit_test_setup(the_power_management_timer_is_answered_inside, setup),
 		cmocka_unit_test_setup(a_string_reaches_the_platform_and_the_monitor, setup),
 		cmocka_unit_test_setup(a_string_that_cannot_be_moved_is_refused, setup),
+		cmocka_unit_test_setup(a_remembered_instruction_is_the_one_that_is_there, setup),
+		cmocka_unit_test_setup(a_page_that_was_given_up_is_not_looked_at, setup),
 		cmocka_unit_test_setup(firmware_finds_the_size_of_memory_inside, setup),
 	};
 
