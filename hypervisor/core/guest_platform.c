@@ -229,9 +229,10 @@ static struct guest_platform *enter(uint64_t handle, enum bulkhead_error *error)
 static uint64_t leave(struct guest_platform *platform)
 {
 	struct guest *guest = platform->memory.guest;
-	struct platform_effects effects = { 0 };
+	struct platform_effects effects;
 	struct core_locked held;
 
+	platform_clear_effects(&effects);
 	platform_take_effects(&platform->platform, &effects);
 	arch_unlock(&platform->lock);
 	held = core_lock();
@@ -450,5 +451,5 @@ void guest_platform_tell(struct vcpu *vcpu)
 		WRITE_ONCE(run->features, event->features);
 		WRITE_ONCE(run->queues, event->queues);
 	}
-	vcpu->effects = (struct platform_effects){ 0 };
+	platform_clear_effects(&vcpu->effects);
 }

@@ -478,9 +478,5 @@ void platform_take_effects(struct platform *platform, struct platform_effects *e
 	}
 	if (from->event.event)
 		effects->event = from->event;
-	from->doorbells = 0;
-	from->vcpus = 0;
-	from->is_unfinished = from->needs_table = false;
-	from->given_up_count = from->wanted_count = 0;
-	from->event.event = 0;
+	platform_clear_effects(from);
 }

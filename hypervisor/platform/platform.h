@@ -146,6 +146,16 @@ bool platform_release(struct platform_device *device);
  */
 bool platform_lose(struct platform_device *device);
 
+/** Says that nothing is to be done. The lists keep what they hold: their lengths say that it is nothing. */
+static inline void platform_clear_effects(struct platform_effects *effects)
+{
+	effects->doorbells = 0;
+	effects->vcpus = 0;
+	effects->event.event = 0;
+	effects->given_up_count = effects->wanted_count = 0;
+	effects->needs_table = effects->is_unfinished = false;
+}
+
 /**
  * Takes what is to be done for others.
  * @effects: in and out, from accesses before; what only the last one can say replaces what is there
