@@ -344,6 +344,12 @@ void address_space_prepare(struct address_space *space, struct input_address at,
 	(void)descend(space, at, change_level(space, at, page_count));
 }
 
+/* After the entries: whoever sees the number sees them. Before the flush that lets the old page be used again. */
+static void count_change(struct address_space *space)
+{
+	__atomic_store_n(&space->generation, space->generation + 1, __ATOMIC_RELEASE);
+}
+
 void address_space_set(struct address_space *space, struct input_address at, struct phys page,
 		       unsigned int page_count, enum access access)
 {
@@ -355,7 +361,7 @@ void address_space_set(struct address_space *space, struct input_address at, str
 	count_difference(space, place.table, access == ACCESS_ALL ? -(int)entry_count : (int)entry_count);
 	if (space->is_identity)
 		merge(space, at);
-	__atomic_store_n(&space->generation, space->generation + 1, __ATOMIC_RELEASE);
+	count_change(space);
 }
 
 void address_space_place(struct address_space *space, struct input_address at, unsigned int level,

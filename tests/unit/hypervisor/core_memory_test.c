@@ -135,6 +135,43 @@ static void more_than_a_page_is_refused(void **state)
 	assert_false(memory_read(&guest, UINT64_MAX - 7, bytes, 8 + 2 * PAGE_BYTES));
 }
 
+static void a_word_is_compared_where_it_lies(void **state)
+{
+	struct memory guest = guest_memory(), relay = relay_memory();
+	struct memory_word word, other;
+
+	(void)state;
+	*(uint64_t *)byte_at(PAGE(20) + 16) = 0x1122334455667788ull;
+	assert_true(memory_look(&guest, 2 * PAGE_BYTES + 16, &word));
+	assert_int_equal(word.value, 0x1122334455667788ull);
+	assert_true(memory_is_same(&word));
+	*byte_at(PAGE(20) + 23) ^= 1;
+	assert_false(memory_is_same(&word));
+	*byte_at(PAGE(20) + 23) ^= 1;
+	assert_true(memory_is_same(&word));
+	assert_false(memory_look(&guest, 2 * PAGE_BYTES + 20, &other)); /* no multiple of 8 */
+	assert_false(memory_look(&guest, HOLE, &other));
+	assert_false(memory_look(&guest, WRAPPED, &other));
+	assert_true(memory_look(&relay, RELAY_BASE + 8, &other));
+	assert_false(memory_look(&relay, RELAY_BASE - 8, &other));
+}
+
+/* Whoever remembers where an address lies asks this number whether it still does. */
+static void a_page_that_comes_or_goes_changes_the_generation(void **state)
+{
+	struct memory guest = guest_memory();
+	uint64_t before = memory_generation(&guest);
+
+	(void)state;
+	assert_int_equal(memory_generation(&guest), before);
+	assert_int_equal(call_all(BULKHEAD_CALL_GUEST_DONATE, guest.guest->handle, PAGE(30), HOLE, 1), BULKHEAD_OK);
+	assert_int_not_equal(memory_generation(&guest), before);
+	guest.guest->state = BULKHEAD_GUEST_SEALED;
+	before = memory_generation(&guest);
+	assert_int_equal(memory_give_up(&guest, 0), MEMORY_GIVEN);
+	assert_int_not_equal(memory_generation(&guest), before);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -143,6 +180,8 @@ int main(void)
 		TEST(a_relay_area_has_both_ends),
 		TEST(an_exchange_is_of_its_size_and_aligned),
 		TEST(more_than_a_page_is_refused),
+		TEST(a_word_is_compared_where_it_lies),
+		TEST(a_page_that_comes_or_goes_changes_the_generation),
 	};
 
 	return cmocka_run_group_tests_name("core-memory", tests, NULL, NULL);

@@ -35,7 +35,7 @@ LIMIT_SECONDS = 30
 CALLS = {
     "flush": r"(?:arch_flush|flush_service|flush_guest)",
     "clear": r"(?:arch_clear_page|address_space_collect)",
-    "record": r"(?:frame_set|address_space_set|count_difference|ownership_unpin|merge|split"
+    "record": r"(?:frame_set|address_space_set|count_difference|count_change|ownership_unpin|merge|split"
               r"|hide_from_service|show_to_service|address_space_prepare|write_leaves)",
 }
 
