@@ -192,7 +192,7 @@ int agent_open(struct agent *agent, char error[AGENT_ERROR_MAX])
 		result = open_documents(agent);
 	if (result != 0) {
 		snprintf(error, AGENT_ERROR_MAX,
-			 "%.200s: %s; restore it from a backup, or remove it and enrol again",
+			 "%.200s: %s; restore it from a backup, or install this PC anew",
 			 agent->config.data, memory_reason(result));
 		return result;
 	}

@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "durable_file.h"
 
@@ -64,4 +65,53 @@ int agent_device_key_make(const char *key_path, const char *request_path, const 
 	return result == 0
 		   ? durable_file_read(request_path, 16384, (unsigned char **)request, &size)
 		   : result;
+}
+
+/** A time of X.509 in seconds since 1970; 0: it is none. */
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+	struct tm parts;
+
+	return ASN1_TIME_to_tm(time, &parts) == 1 ? (int64_t)timegm(&parts) : 0;
+}
+
+static X509 *read_certificate(const char *text)
+{
+	BIO *memory = BIO_new_mem_buf(text, -1);
+	X509 *certificate = memory ? PEM_read_bio_X509(memory, NULL, NULL, NULL) : NULL;
+
+	BIO_free(memory);
+	return certificate;
+}
+
+bool agent_device_certificate_is_due(const char *certificate_path, int64_t now)
+{
+	unsigned char *text;
+	X509 *certificate;
+	int64_t begin, end;
+	size_t size;
+
+	if (durable_file_read(certificate_path, 65536, &text, &size) != 0)
+		return false;
+	certificate = read_certificate((const char *)text);
+	free(text);
+	if (!certificate)
+		return false;
+	begin = seconds_of(X509_get0_notBefore(certificate));
+	end = seconds_of(X509_get0_notAfter(certificate));
+	X509_free(certificate);
+	return begin < end && now > end - (end - begin) / 3;
+}
+
+bool agent_device_certificate_fits(const char *text, const char *key_path)
+{
+	X509 *certificate = read_certificate(text);
+	BIO *file = BIO_new_file(key_path, "r");
+	EVP_PKEY *key = file ? PEM_read_bio_PrivateKey(file, NULL, NULL, NULL) : NULL;
+	bool fits = certificate && key && X509_check_private_key(certificate, key) == 1;
+
+	EVP_PKEY_free(key);
+	BIO_free(file);
+	X509_free(certificate);
+	return fits;
 }

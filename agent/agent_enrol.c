@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent_call.h"
 #include "agent_device_key.h"
 #include "agent_keys.h"
 #include "agent_log.h"
@@ -204,6 +205,42 @@ static int settle(struct agent *agent, struct agent_http *http, const struct tok
 		free(text);
 	}
 	free(roles);
+	return result;
+}
+
+int agent_enrol_renew(struct agent *agent)
+{
+	char path[AGENT_PATH_MAX], key[AGENT_PATH_MAX], *request;
+	struct agent_http_answer answer;
+	const char *certificate;
+	json_t *reply = NULL;
+	size_t size;
+	int result;
+
+	agent_path(agent, "device.crt", path);
+	if (!agent_device_certificate_is_due(path, agent_now(agent)))
+		return 0;
+	agent_path(agent, "device.csr", path);
+	agent_path(agent, "device.key", key);
+	result = durable_file_read(path, 16384, (unsigned char **)&request, &size);
+	if (result != 0)
+		return agent_fail(agent, result, "%s: %s", path, strerror(-result));
+	result = agent_send_json(agent, "POST", "/api/v1/device/certificate", json_pack("{s:s}", "csr", request), 1u << 20,
+				 &answer);
+	free(request);
+	if (result != 0)
+		return result;
+	if (strict_json_parse((const char *)answer.body, answer.body_bytes, 1u << 20, &reply) != 0)
+		reply = NULL;
+	agent_http_free(&answer);
+	certificate = json_string_value(json_object_get(reply, "certificate"));
+	if (certificate && agent_device_certificate_fits(certificate, key))
+		result = save_text(agent, "device.crt", certificate);
+	else
+		result = agent_fail(agent, -EPROTO, "the server certified another key than this PC's; its old certificate stays");
+	json_decref(reply);
+	if (result == 0)
+		agent_log(AGENT_INFO, "certificate.renewed", NULL);
 	return result;
 }
 

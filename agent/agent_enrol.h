@@ -12,4 +12,10 @@
 int agent_enrol(struct agent *agent, const char *token_text, const char *name,
 		void (*say)(void *context, const char *line), void *context);
 
+/**
+ * Has the server certify this PC's key anew in the last third of its certificate's life; nothing happens before. For the working
+ * thread. Returns 0 or negative errno with agent->error; the certificate that is here stays good until a new one has come.
+ */
+int agent_enrol_renew(struct agent *agent);
+
 #endif

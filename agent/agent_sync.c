@@ -20,6 +20,7 @@
 #include "agent_commands.h"
 #include "agent_disks.h"
 #include "agent_documents.h"
+#include "agent_enrol.h"
 #include "agent_guest.h"
 #include "agent_keys.h"
 #include "agent_log.h"
@@ -303,6 +304,8 @@ static int play_round(struct agent *agent)
 		return result;
 	}
 	one = agent_documents_lease(agent);
+	result = result ? result : one;
+	one = agent_enrol_renew(agent);
 	result = result ? result : one;
 	one = reconcile(agent);
 	result = result ? result : one;

@@ -81,7 +81,7 @@ int vault_load(struct vault *vault)
 	return result == 0
 		   ? 0
 		   : vault_fail(vault, result,
-				"%s: cannot be read; restore it from a backup or enrol again",
+				"%s: cannot be read; restore it from a backup, or install this PC anew",
 				vault->path);
 }
 
@@ -188,7 +188,7 @@ static const char *reason(struct vault *vault, const struct vault_record *record
 		return "this PC is not enrolled; a token from the company does it";
 	*result = -EKEYREVOKED;
 	if (vault->content.epoch != counters.epoch)
-		return "this PC's vault was wiped; enrol it again";
+		return "this PC's vault was wiped; install it anew to enrol it";
 	*result = -EKEYEXPIRED;
 	if (record->state_status == STATE_LOCKED)
 		return "the company has locked this PC; ask its help desk";

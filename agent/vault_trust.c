@@ -45,7 +45,7 @@ int vault_remember(struct vault *vault, const struct vault_record *record, struc
 	    read_roles(vault->content.roles_next, record, &memory->roles) != 0)
 		return vault_fail(
 		    vault, -EKEYREJECTED,
-		    "the vault's root of trust is not the one it was bound to; enrol again");
+		    "the vault's root of trust is not the one it was bound to; install it anew to enrol it");
 	memcpy(memory->device, vault->content.device, sizeof(memory->device));
 	memory->time = (int64_t)record->highest_time;
 	memory->state = record->state_serial;

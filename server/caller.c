@@ -74,7 +74,7 @@ static int admit_device(struct request *request, struct peer *peer)
 	if (status == -ENOENT)
 		return problem(
 		    request, 401, "unknown-certificate",
-		    "this certificate has expired or its device was removed; enrol again");
+		    "this certificate has expired or its device was removed; install the PC anew to enrol it");
 	if (status)
 		return problem_from(request, status);
 	device_status = json_string_value(json_object_get(request->device, "status"));

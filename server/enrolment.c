@@ -312,7 +312,8 @@ int enrolment_renew(struct request *request)
 		return status;
 	status = storage_run(request->storage, QUERY_DEVICE_CERTIFICATE_SET,
 			     STORAGE(SV_TEXT(request_device(request)), SV_TEXT(certificate.pem),
-				     SV_BLOB(certificate.hash, 32), SV_INT(certificate.expires)));
+				     SV_BLOB(certificate.hash, 32), SV_INT(certificate.expires),
+				     SV_INT(json_integer_value(json_object_get(request->device, "by_previous")))));
 	if (!status)
 		status = reply_json(request, 201,
 				    json_pack("{s:s, s:s}", "certificate", certificate.pem, "ca",

@@ -1,10 +1,15 @@
 """Enrolment, leases, lock, loss and wipe: bulkhead-agent and bulkhead-keyd against a real bulkhead-server."""
+import datetime
 import json
 import os
 import random
 import shutil
+import sqlite3
 import threading
 import time
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 from company import PC, Company, alices_pc, company_with_work, leased_pc, run, tell, wait_for
 
@@ -37,6 +42,50 @@ def token_works_once_and_for_its_server_only(directory, keep):
     assert status == 1 and "enrolled already" in text, text
     status, text = second.command("enrol", stdin="bh1-nonsense\n", ok=False)
     assert status == 1 and "no enrolment token" in text, text
+
+
+def certificate_is_renewed_before_it_ends(directory, keep):
+    """The PC gets one that ends tomorrow, as if it had worn it for most of a year."""
+    company = Company(directory)
+    keep(company)
+    pc = PC(directory, "pc-1", poll=3600)
+    keep(pc)
+    pc.enrol(company)
+    pc.command("sync")
+    before = certificate_of(pc)
+    with open(f"{company.directory}/server/ca.pem", "rb") as file:
+        authority = file.read()
+    now = datetime.datetime.now(datetime.timezone.utc)
+    old = x509.CertificateBuilder().subject_name(before.subject).issuer_name(before.issuer).public_key(before.public_key())
+    old = old.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=300))
+    old = old.not_valid_after(now + datetime.timedelta(days=1))
+    for extension in before.extensions:
+        if extension.oid != x509.ExtensionOID.AUTHORITY_KEY_IDENTIFIER:
+            old = old.add_extension(extension.value, extension.critical)
+    old = old.sign(serialization.load_pem_private_key(authority, None), before.signature_hash_algorithm)
+    with open(f"{pc.data}/device.crt", "wb") as file:
+        file.write(old.public_bytes(serialization.Encoding.PEM))
+    company.kill_server()
+    with sqlite3.connect(os.path.join(directory, "server", "server.db")) as database:
+        database.execute("UPDATE devices SET certificate_hash=?, previous_hash=NULL, certificate_expires=?",
+                         (old.fingerprint(hashes.SHA256()), int(now.timestamp()) + 86400))
+    database.close()
+    company.restart_server()
+    pc.restart_agent()
+    pc.command("sync")
+    new = certificate_of(pc)
+    assert new.serial_number not in (before.serial_number, old.serial_number) and new.not_valid_after - datetime.timedelta(
+        days=300) > now.replace(tzinfo=None), new.not_valid_after
+    assert new.public_key() == before.public_key()
+    # It is used from then on, and not asked for again.
+    pc.restart_agent()
+    pc.command("sync")
+    assert certificate_of(pc) == new
+
+
+def certificate_of(pc):
+    with open(f"{pc.data}/device.crt", "rb") as file:
+        return x509.load_pem_x509_certificate(file.read())
 
 
 def lost_pc_locks_at_its_next_poll(directory, keep):
@@ -143,6 +192,6 @@ def lease_runs_out_offline_and_a_copy_of_the_disk_gains_nothing(directory, keep)
 
 if __name__ == "__main__":
     tell([enrolled_pc_gets_a_lease_and_reports, token_works_once_and_for_its_server_only,
-          lost_pc_locks_at_its_next_poll, order_to_lock_waits_for_no_backup,
+          certificate_is_renewed_before_it_ends, lost_pc_locks_at_its_next_poll, order_to_lock_waits_for_no_backup,
           lease_runs_out_offline_and_a_copy_of_the_disk_gains_nothing,
           wipe_needs_two_officers_and_leaves_the_tpms_receipt])

@@ -166,7 +166,7 @@ def certificates_end(directory, keep):
         database.execute("UPDATE devices SET certificate_expires=?", (int(time.time()) - 1,))
     database.close()
     company.restart_server()
-    said("PC's certificate expired", "bulkhead agent", trouble(pc, "expired"), "enrol again")
+    said("PC's certificate expired", "bulkhead agent", trouble(pc, "expired"), "install the PC anew")
     pc.start("work")  # what is here runs on until the lease ends
     pc.end("work")
     # An authority that has expired cannot be waited for: the server does not start and says what to do.

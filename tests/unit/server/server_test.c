@@ -219,21 +219,23 @@ static void a_renewed_certificate_works_and_the_one_before_too(void **state)
 	fixture_enrol(&fixture, &device, NULL, "pc-renew");
 	client_open(&renewed, device.port, device.ca);
 	client_request(&renewed.key, &csr);
-	{
+	/* Twice with the same one: the first answer may have been lost. */
+	for (int i = 0; i < 2; i++) {
 		json_t *object = json_pack("{s:s}", "csr", csr), *reply;
 
 		body = json_dumps(object, 0);
 		assert_int_equal(
 		    client_call(&device, "POST", "/api/v1/device/certificate", body, NULL), 201);
 		reply = client_json(&device);
+		free(renewed.certificate);
 		renewed.certificate =
 		    strdup(json_string_value(json_object_get(reply, "certificate")));
 		json_decref(reply);
 		json_decref(object);
+		free(body);
 	}
 	assert_int_equal(client_call(&device, "GET", "/api/v1/device/commands", NULL, NULL), 200);
 	assert_int_equal(client_call(&renewed, "GET", "/api/v1/device/commands", NULL, NULL), 200);
-	free(body);
 	free(csr);
 	client_close(&renewed);
 	client_close(&device);
