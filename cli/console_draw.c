@@ -229,11 +229,14 @@ static void end_page(struct page *page)
 static void draw_words(FILE *out, const struct console *console)
 {
 	struct page page = begin_page(out, console, "Write these nine words down and keep them away from this PC:");
+	char text[CONSOLE_NAME_MAX + 96];
 
 	line(&page, "   %s", console->words);
 	line(&page, "%s", "");
-	line(&page, "With them, and only with them, you can bring the data of %s back on another PC.", console->errand_of);
-	line(&page, "Words made earlier still open the copies that were sealed to them.");
+	snprintf(text, sizeof(text), "With them, and only with them, you can bring the data of %s back on another PC.",
+		 console->errand_of);
+	draw_text(&page, text);
+	draw_text(&page, "Words made earlier still open the copies that were sealed to them.");
 	end_page(&page);
 }
 
@@ -272,7 +275,7 @@ static void draw_choice(struct page *page, const struct console_form *form)
 			line(page, "   From: %s", form->sources[form->source].text);
 		return;
 	}
-	line(page, "   %s:", form->kind->choice);
+	draw_text(page, form->kind->choice);
 	for (int i = 0; i < form->source_count; i++)
 		line(page, "   %d  %s", i + 1, form->sources[i].text);
 	if (form->source_count == 0)
@@ -306,7 +309,7 @@ static void draw_form(FILE *out, const struct console *console)
 	draw_choice(&page, form);
 	draw_fields(&page, form, &row, &column);
 	line(&page, "%s", "");
-	line(&page, "   %s", form->wrong);
+	draw_text(&page, form->wrong);
 	end_page(&page);
 	if (row > 0)
 		fprintf(out, "\033[s\033[%u;%uH\033[7m \033[0m\033[u", row, column);

@@ -1,5 +1,6 @@
 /* The console's forms: what each asks, what can be chosen in it, and the request that it becomes. See console_form.h. */
 #include "console.h"
+#include "output.h"
 #include "pc_name.h"
 
 #include <dirent.h>
@@ -25,6 +26,15 @@ static struct form_source *add_source(struct console_form *form)
 	source->file = -1;
 	form->source_count++;
 	return source;
+}
+
+/** Names a disk or a part of one as a person may know it. */
+static void describe(struct form_source *source, const char *what, const struct stick *stick)
+{
+	char size[16];
+
+	snprintf(source->text, sizeof(source->text), "%s%.31s (%s%s%.31s)", what, stick->name,
+		 output_bytes(stick->size_bytes, size), stick->model[0] ? ", " : "", stick->model);
 }
 
 static bool ends_in(const char *name, const char *end)
@@ -73,8 +83,7 @@ static void add_whole_disks(struct console_form *form, const struct stick *stick
 			continue;
 		snprintf(path, sizeof(path), "/dev/%.31s", sticks[i].name);
 		source->file = open(path, O_RDONLY | O_CLOEXEC);
-		snprintf(source->text, sizeof(source->text), "all of the disk %.31s (%llu MiB)", sticks[i].name,
-			 (unsigned long long)(sticks[i].size_bytes >> 20));
+		describe(source, "all of the disk ", &sticks[i]);
 	}
 }
 
@@ -103,7 +112,7 @@ const struct form_kind form_enrol = {
 	.title = "Make this PC a device of your company",
 	.text = "An administrator gives you a token: one word that begins with bh1-. It works once, and says where the server is "
 		"and how this PC knows it from a false one.",
-	.choice = "Type it, or put it into a file whose name ends in .token on a USB stick, and choose that",
+	.choice = "Type it, or put it into a file whose name ends in .token on a USB stick, and choose that:",
 	.may_type = true,
 	.fields = {{.label = "Token"}, {.label = "Name that administrators see"}},
 	.look = look_for_tokens,
@@ -159,7 +168,7 @@ const struct form_kind form_make = {
 	.title = "Make a machine of your own",
 	.text = "It is made from a disk image: a raw one, in a file whose name ends in .raw or .img on a disk that you plug in, or "
 		"all of a disk. Your company neither sees it nor learns of it.",
-	.choice = "What to make it from",
+	.choice = "What to make it from:",
 	.fields = {{.label = "Its name", .usual = "personal"}, {.label = "Its memory", .usual = "2G"}},
 	.look = look_for_disks,
 	.submit = submit_machine,
@@ -215,8 +224,7 @@ static void look_for_places(struct console *console)
 		if (!source)
 			continue;
 		memcpy(source->stick, sticks[i].name, sizeof(source->stick));
-		snprintf(source->text, sizeof(source->text), "%.31s (%llu MiB)", sticks[i].name,
-			 (unsigned long long)(sticks[i].size_bytes >> 20));
+		describe(source, "", &sticks[i]);
 	}
 }
 
@@ -236,7 +244,7 @@ const struct form_kind form_save = {
 	.title = "Back your own machine up",
 	.text = "It goes, encrypted, into the folder " FOLDER " on a disk of yours; the rest of that disk stays as it is. The first "
 		"time you get nine words: with them and the disk it comes back, here or on another PC.",
-	.choice = "The disk, plugged in, with a file system (FAT, exFAT, ext4)",
+	.choice = "The disk, plugged in, with a file system (FAT, exFAT, ext4):",
 	.look = look_for_places,
 	.submit = submit_save,
 };
@@ -314,9 +322,10 @@ static bool submit_get_back(struct console *console)
 
 const struct form_kind form_get_back = {
 	.title = "Bring data back from its newest backup",
-	.text = "What is on this PC of that machine's data is replaced; it must not run. A machine of your own must not be here.",
-	.choice = "Whose",
-	.fields = {{.label = "Its nine words (none where this PC has the key)", .can_be_empty = true}},
+	.text = "What is on this PC of that machine's data is replaced; it must not run. A machine of your own must not be here. "
+		"The words may be left out where this PC has the key.",
+	.choice = "Whose:",
+	.fields = {{.label = "Its nine words", .can_be_empty = true}},
 	.look = look_for_backups,
 	.submit = submit_get_back,
 };

@@ -40,6 +40,24 @@ static uint64_t size_of(const char *folder)
 	return sectors * SECTOR_BYTES;
 }
 
+static void read_model(const char *disk, char model[STICK_NAME_BYTES])
+{
+	char path[STICK_NAME_BYTES + 32];
+	size_t length;
+	FILE *file;
+
+	model[0] = '\0';
+	snprintf(path, sizeof(path), "/sys/block/%s/device/model", disk);
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	if (!fgets(model, STICK_NAME_BYTES, file))
+		model[0] = '\0';
+	fclose(file);
+	for (length = strlen(model); length > 0 && (model[length - 1] == ' ' || model[length - 1] == '\n'); length--)
+		model[length - 1] = '\0';
+}
+
 /** Whether no part of a disk is mounted, mapped or otherwise claimed. */
 static bool is_unused(const char *name)
 {
@@ -54,14 +72,15 @@ static bool is_unused(const char *name)
 	return true;
 }
 
-static int add(struct stick *sticks, int most, int count, const char *name, const char *folder, bool is_part)
+static int add(struct stick *sticks, int most, int count, const char *disk, const char *name, const char *folder)
 {
 	uint64_t size = size_of(folder);
 
 	if (size == 0 || count == most)
 		return count;
-	sticks[count] = (struct stick){.size_bytes = size, .is_part = is_part};
+	sticks[count] = (struct stick){.size_bytes = size, .is_part = strcmp(disk, name) != 0};
 	snprintf(sticks[count].name, STICK_NAME_BYTES, "%s", name);
+	read_model(disk, sticks[count].model);
 	return count + 1;
 }
 
@@ -77,7 +96,7 @@ static int add_parts(struct stick *sticks, int most, int count, const char *name
 
 		if (strncmp(part, name, strlen(name)) == 0 && strlen(part) < STICK_NAME_BYTES &&
 		    snprintf(path, sizeof(path), "%s/%s", folder, part) < (int)sizeof(path))
-			count = add(sticks, most, count, part, path, true);
+			count = add(sticks, most, count, name, part, path);
 		free(entries[i]);
 	}
 	if (found >= 0)
@@ -96,7 +115,7 @@ int stick_find(struct stick *sticks, int most)
 
 		if (can_be_plugged_in(name) && snprintf(folder, sizeof(folder), "/sys/block/%s", name) < (int)sizeof(folder) &&
 		    is_unused(name)) {
-			count = add(sticks, most, count, name, folder, false);
+			count = add(sticks, most, count, name, name, folder);
 			count = add_parts(sticks, most, count, name, folder);
 		}
 		free(entries[i]);

@@ -13,7 +13,8 @@
 
 /** A disk, or a part of one. */
 struct stick {
-	char name[STICK_NAME_BYTES]; /**< as in /dev */
+	char name[STICK_NAME_BYTES];  /**< as in /dev */
+	char model[STICK_NAME_BYTES]; /**< as the disk says, without spaces at its end; "": it says none */
 	uint64_t size_bytes;
 	bool is_part;
 };
