@@ -73,7 +73,7 @@ static int wrong(struct request *request, int result, const char *text)
 static int guest_of(struct request *request, const char **guest)
 {
 	*guest = text_of(request, "guest");
-	return *guest && strict_json_is_name(*guest) ? 0 : wrong(request, -EINVAL, "name a guest");
+	return *guest && strict_json_is_name(*guest) ? 0 : wrong(request, -EINVAL, "there is no guest of such a name");
 }
 
 /* ---- the table's functions ---- */

@@ -499,7 +499,7 @@ int agent_personal_serve(struct agent *agent, const json_t *body, int file, void
 		personal.folder = folder;
 	}
 	if (!personal.guest || !strict_json_is_name(personal.guest)) {
-		snprintf(error, AGENT_ERROR_MAX, "name the guest");
+		snprintf(error, AGENT_ERROR_MAX, "a guest's name has 1 to 64 small letters, digits and ._@-, and begins with a letter or digit");
 		return -EINVAL;
 	}
 	if (!agent->config.personal)

@@ -355,7 +355,9 @@ static void draw_status(FILE *out, const struct console *console)
 			 guest->file >= 0 ? guest->state : "no console");
 	} else if (console->form.kind) {
 		snprintf(text, sizeof(text), " IN FRONT: Bulkhead | %s | Esc gives up",
-			 form_chooses(&console->form) ? "a digit chooses" : "Enter goes on");
+			 form_chooses(&console->form) ? "a digit chooses"
+			 : console->form.field > 0   ? "Enter goes on | up goes back"
+						     : "Enter goes on");
 	} else if (console->message[0]) {
 		snprintf(text, sizeof(text), " %s", console->message);
 	} else if (console->words[0] || console->shows_keys) {

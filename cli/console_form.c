@@ -122,6 +122,8 @@ void form_key(struct console *console, const char *key, size_t bytes)
 	form->wrong[0] = '\0';
 	if (bytes == 1 && key[0] == '\033')
 		form_close(console);
+	else if (bytes == 3 && key[2] == 'A' && form->field > 0) /* up */
+		form->field--;
 	else if (bytes != 1)
 		return;
 	else if (form_chooses(form) && key[0] >= '1' && key[0] <= '9')

@@ -285,6 +285,8 @@ def own_guest_is_backed_up_to_a_disk_of_its_owner(directory, keep):
         file.write(b"QFI\xfb" + bytes(1 << 20))
     status, text = first.command("guest", "create", "personal", "--disk", raw + ".qcow2", ok=False)
     assert status == 1 and "qemu-img convert" in text and not first.guests(), text
+    status, text = first.command("guest", "create", "My PC", "--disk", raw, ok=False)
+    assert status == 1 and "small letters" in text and not first.guests(), text
     first.command("guest", "create", "personal", "--disk", raw)
     text = first.command("guest", "backup", "personal", disk)
     phrase = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", text, re.M).group(1)

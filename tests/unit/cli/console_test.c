@@ -179,9 +179,92 @@ static void random_output_never_leaves_the_screen(void **state)
 	}
 }
 
+static int looked, sent;
+static char sent_text[FORM_FIELDS_MAX][FORM_TEXT_BYTES];
+
+static void look_for_one(struct console *console)
+{
+	looked++;
+	console->form.sources[0] = (struct form_source){.text = "one", .file = -1};
+	console->form.source_count = looked > 1;
+}
+
+static bool send_form(struct console *console)
+{
+	sent++;
+	memcpy(sent_text, console->form.fields, sizeof(sent_text));
+	return strcmp(sent_text[0], "wrong") != 0;
+}
+
+static void type(struct console *console, const char *text)
+{
+	for (; *text && console->form.kind; text++)
+		form_key(console, text, 1);
+}
+
+static void a_form_wants_its_choice_first_and_then_every_line(void **state)
+{
+	static const struct form_kind kind = {.title = "A form",
+					      .choice = "One:",
+					      .fields = {{.label = "First"}, {.label = "Second", .usual = "2G"}},
+					      .look = look_for_one,
+					      .submit = send_form};
+	struct console console = {.front = -1};
+
+	(void)state;
+	looked = sent = 0;
+	form_open(&console, &kind);
+	type(&console, "x1\r"); /* nothing is there to choose; Enter looks again */
+	assert_int_equal(looked, 2);
+	assert_true(form_chooses(&console.form));
+	type(&console, "2");
+	assert_non_null(strstr(console.form.wrong, "no 2"));
+	type(&console, "1\r");
+	assert_non_null(strstr(console.form.wrong, "type something"));
+	type(&console, "wronger\b\b\r\r");
+	assert_int_equal(sent, 1);
+	assert_string_equal(sent_text[1], "2G");
+	assert_non_null(console.form.kind); /* it was not taken, and stands there still */
+	type(&console, "\x15" "512M\r");
+	assert_string_equal(sent_text[1], "512M");
+	assert_int_equal(sent, 2);
+	form_key(&console, "\033[A", 3);
+	type(&console, "\brong\r\r");
+	assert_string_equal(sent_text[0], "wronrong");
+	assert_null(console.form.kind);
+	form_open(&console, &kind);
+	type(&console, "1secret\033");
+	assert_null(console.form.kind);
+	assert_string_equal(console.form.fields[0], "");
+}
+
+static void a_line_can_be_typed_instead_of_choosing_and_has_an_end(void **state)
+{
+	static const struct form_kind kind = {.title = "A form",
+					      .choice = "One:",
+					      .may_type = true,
+					      .fields = {{.label = "Word"}},
+					      .look = look_for_one,
+					      .submit = send_form};
+	struct console console = {.front = -1};
+
+	(void)state;
+	looked = 1;
+	sent = 0;
+	form_open(&console, &kind);
+	for (int i = 0; i < 2 * FORM_TEXT_BYTES; i++)
+		type(&console, "b1");
+	assert_int_equal(strlen(console.form.fields[0]), FORM_TEXT_BYTES - 1);
+	type(&console, "\r");
+	assert_int_equal(sent, 1);
+	assert_null(console.form.kind);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_form_wants_its_choice_first_and_then_every_line),
+		cmocka_unit_test(a_line_can_be_typed_instead_of_choosing_and_has_an_end),
 		cmocka_unit_test(text_wraps_and_scrolls),
 		cmocka_unit_test(sequences_move_erase_and_colour),
 		cmocka_unit_test(a_scrolling_region_keeps_the_rest),
