@@ -154,6 +154,7 @@ static void a_word_is_compared_where_it_lies(void **state)
 	assert_false(memory_look(&guest, WRAPPED, &other));
 	assert_true(memory_look(&relay, RELAY_BASE + 8, &other));
 	assert_false(memory_look(&relay, RELAY_BASE - 8, &other));
+	assert_int_equal(memory_generation(&relay), 0); /* its pages are pinned for as long as it lives */
 }
 
 /* Whoever remembers where an address lies asks this number whether it still does. */

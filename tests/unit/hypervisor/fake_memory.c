@@ -9,6 +9,7 @@
 uint64_t fake_memory_copied, fake_memory_asked;
 enum memory_given (*fake_memory_give_up)(uint64_t address);
 bool (*fake_memory_is_empty)(uint64_t address);
+void (*fake_memory_before_look)(uint64_t address);
 
 static uint8_t *at(struct memory *memory, uint64_t address, uint32_t size_bytes)
 {
@@ -55,6 +56,8 @@ bool memory_look(struct memory *memory, uint64_t address, struct memory_word *wo
 {
 	const uint8_t *place = at(memory, address, sizeof(word->value));
 
+	if (fake_memory_before_look)
+		fake_memory_before_look(address);
 	if (!place || address % sizeof(word->value))
 		return false;
 	word->place = (const uint64_t *)(const void *)place;

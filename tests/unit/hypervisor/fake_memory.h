@@ -19,6 +19,9 @@ extern enum memory_given (*fake_memory_give_up)(uint64_t address);
 /** What memory_is_empty() answers for addresses inside; NULL: false. */
 extern bool (*fake_memory_is_empty)(uint64_t address);
 
+/** Another processor's chance to change what memory_look() will see; NULL: none. */
+extern void (*fake_memory_before_look)(uint64_t address);
+
 /** Bytes that memory_copy() moved since this was last set to 0. */
 extern uint64_t fake_memory_copied;
 

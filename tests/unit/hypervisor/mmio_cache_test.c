@@ -316,6 +316,22 @@ static void processors_remember_for_themselves(void **state)
 	is_store();
 }
 
+static void change_code(uint64_t address)
+{
+	if (address == (CODE & ~7ull))
+		memcpy(guest.bytes + CODE, store, sizeof(store));
+}
+
+static void code_that_changes_while_it_is_decoded_is_not_remembered(void **state)
+{
+	(void)state;
+	fake_memory_before_look = change_code;
+	is_load(); /* what was read first */
+	fake_memory_before_look = NULL;
+	is_store();
+	is_store();
+}
+
 static void places_that_share_an_entry_take_turns(void **state)
 {
 	const uint64_t other = LINEAR + MMIO_CACHE_ENTRIES * 8;
@@ -341,6 +357,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_instruction_in_two_pages_is_found_each_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_ways_of_paging_are_remembered_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(processors_remember_for_themselves, setup, teardown),
+		cmocka_unit_test_setup_teardown(code_that_changes_while_it_is_decoded_is_not_remembered, setup, teardown),
 		cmocka_unit_test_setup_teardown(places_that_share_an_entry_take_turns, setup, teardown),
 	};
 
