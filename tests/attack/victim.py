@@ -57,7 +57,7 @@ class Victim:
         self.build = weakening.build(weaken) if weaken else quick.build_folder()
         boot = quick.boot("uefi" if protected else "bare-uefi", folder, ["agent"], initrd_path=initrd,
                           more=f"panic=0 {more}", program=self.program("hypervisor/bulkhead.efi"))
-        self.pc = machine.Pc(name, boot, extra=["-device", EDU, "-action", "shutdown=pause"], **pc)
+        self.pc = machine.Pc(name, boot, parallel=True, extra=["-device", EDU, "-action", "shutdown=pause"], **pc)
         self.target_page = None
 
     def __enter__(self):

@@ -158,7 +158,7 @@ BOOTS = [
          checks=UNDER, in_turns=True),
     Boot("guests-by-hypercall", "uefi",
          ["guest_keeps_its_secret", "spinning_guest_is_interrupted", "guests_come_and_go",
-          "guest_has_interrupts_timers_and_a_second_processor"], checks=UNDER),
+          "guest_has_interrupts_timers_and_a_second_processor"], checks=UNDER, pc={"parallel": True}),
     Boot("protected-linux", "uefi",
          ["protected_linux_guest_boots", "monitor_runs_a_guest_with_a_disk", "protected_guest_uses_its_disk",
           "keys_wait_for_the_described_guest"], checks=GUESTS, files=guests.with_vaults, seconds=900),

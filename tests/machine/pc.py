@@ -92,6 +92,10 @@ class Pc:
     name         names the work folder below out/machine
     boot         Uefi, Direct, DiskImage or Owned
     cpus         processors; `icount` needs 1 (Linux stalls in processor bring-up otherwise)
+    parallel     processors run at the same time, a thread each, instead of in turns: for what only shows then. QEMU 7.2
+                 breaks there, now and then: whatever processor restores FPU state rewrites, unguarded, the flags in
+                 which the first processor notes whether it is inside a guest (cpu_clear_ignne). If that one enters or
+                 leaves its guest meanwhile, it goes on as both.
     iommu        "amd", "intel" or None
     tpm          a fresh software TPM, answered by swtpm
     variables    firmware's variable store to start with, for instance with keys enrolled (keys.py)
@@ -105,10 +109,10 @@ class Pc:
     extra        more QEMU arguments
     """
 
-    def __init__(self, name, boot, *, cpus=2, memory_mib=2048, iommu="amd", tpm=False, variables=None,
+    def __init__(self, name, boot, *, cpus=2, parallel=False, memory_mib=2048, iommu="amd", tpm=False, variables=None,
                  icount=None, scratch_mib=64, null_disk=False, reboots=False, network=True, cpu="EPYC,+svm", smm=False,
                  debugger=False, forwards=None, extra=()):
-        self.name, self.boot, self.cpus, self.memory_mib = name, boot, cpus, memory_mib
+        self.name, self.boot, self.cpus, self.parallel, self.memory_mib = name, boot, cpus, parallel, memory_mib
         self.iommu, self.tpm, self.variables, self.icount = iommu, tpm, variables, icount
         self.scratch_mib, self.null_disk, self.reboots = scratch_mib, null_disk, reboots
         self.network, self.cpu, self.smm, self.debugger = network, cpu, smm, debugger
@@ -265,7 +269,8 @@ class Pc:
 
     def _command(self):
         machine = f"q35,smm={'on' if self.smm else 'off'}"
-        command = ["qemu-system-x86_64", "-name", f"bulkhead-{self.name}", "-machine", machine, "-accel", "tcg",
+        threads = "multi" if self.parallel else "single"
+        command = ["qemu-system-x86_64", "-name", f"bulkhead-{self.name}", "-machine", machine, "-accel", f"tcg,thread={threads}",
                    "-cpu", self.cpu, "-smp", str(self.cpus), "-m", str(self.memory_mib), "-nodefaults",
                    "-display", "none", "-serial", "stdio", "-monitor", "none",
                    "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
