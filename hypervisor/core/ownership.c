@@ -20,15 +20,26 @@ static enum bulkhead_error check_count(uint64_t page_count)
 	return BULKHEAD_OK;
 }
 
-/* Finds pages that are all the service domain's to give: in its hands alone, used by nobody. */
-static enum bulkhead_error find_service_pages(struct core_locked held, struct phys page,
-					      uint64_t page_count, struct frame **frames)
+/* Finds the frames of pages of RAM in a row. */
+static enum bulkhead_error find_pages(struct core_locked held, struct phys page, uint64_t page_count,
+				      struct frame **frames)
 {
 	if (!is_in_one_area(page.value, page_count))
 		return BULKHEAD_BAD_ADDRESS;
 	*frames = frame_run(&held.core->frames, page, page_count);
 	if (!*frames)
 		return BULKHEAD_BAD_ADDRESS;
+	return BULKHEAD_OK;
+}
+
+/* Finds pages that are all the service domain's to give: in its hands alone, used by nobody. */
+static enum bulkhead_error find_service_pages(struct core_locked held, struct phys page,
+					      uint64_t page_count, struct frame **frames)
+{
+	enum bulkhead_error error = find_pages(held, page, page_count, frames);
+
+	if (error)
+		return error;
 	for (const struct frame *frame = *frames; frame < *frames + page_count; frame++)
 		if (frame->state != FRAME_SERVICE || frame->pins != 0)
 			return BULKHEAD_NOT_OWNED;
@@ -170,6 +181,20 @@ static enum bulkhead_error check_may_fill(const struct guest *guest, enum transf
 	return BULKHEAD_BAD_STATE;
 }
 
+/* Finds pages that can go from the service domain to empty addresses of a guest. */
+static enum bulkhead_error find_for_guest(struct core_locked held, const struct guest *guest, struct phys page,
+					  struct guest_phys at, uint64_t page_count, struct frame **frames)
+{
+	enum bulkhead_error error = check_count(page_count);
+
+	if (error)
+		return error;
+	error = find_service_pages(held, page, page_count, frames);
+	if (error)
+		return error;
+	return check_guest_side(guest, at, page_count);
+}
+
 enum bulkhead_error ownership_give(struct core_locked held, struct guest *guest, struct phys page,
 				   struct guest_phys at, uint64_t page_count,
 				   enum transfer_kind kind)
@@ -184,13 +209,7 @@ enum bulkhead_error ownership_give(struct core_locked held, struct guest *guest,
 			return BULKHEAD_BUSY;
 		return continue_transfer(held, guest);
 	}
-	error = check_count(page_count);
-	if (error)
-		return error;
-	error = find_service_pages(held, page, page_count, &frames);
-	if (error)
-		return error;
-	error = check_guest_side(guest, at, page_count);
+	error = find_for_guest(held, guest, page, at, page_count, &frames);
 	if (error)
 		return error;
 	error = check_service_tables(held, page, page_count, RESERVED_TABLES);
@@ -210,17 +229,12 @@ static bool is_alive(const struct guest *guest)
 enum bulkhead_error ownership_lend(struct core_locked held, struct guest *guest, struct phys page,
 				   struct guest_phys at, uint64_t page_count)
 {
-	enum bulkhead_error error = check_count(page_count);
+	enum bulkhead_error error;
 	struct frame *frames;
 
 	if (guest->is_protected || !is_alive(guest))
 		return BULKHEAD_BAD_STATE;
-	if (error)
-		return error;
-	error = find_service_pages(held, page, page_count, &frames);
-	if (error)
-		return error;
-	error = check_guest_side(guest, at, page_count);
+	error = find_for_guest(held, guest, page, at, page_count, &frames);
 	if (error)
 		return error;
 
@@ -237,15 +251,12 @@ static enum bulkhead_error find_lent_pages(struct core_locked held, const struct
 					   struct phys page, uint64_t page_count,
 					   struct frame **frames)
 {
+	enum bulkhead_error error = find_pages(held, page, page_count, frames);
+	uint8_t slot = guest_slot(guest);
 	uint32_t where;
-	uint8_t slot;
 
-	if (!is_in_one_area(page.value, page_count))
-		return BULKHEAD_BAD_ADDRESS;
-	*frames = frame_run(&held.core->frames, page, page_count);
-	if (!*frames)
-		return BULKHEAD_BAD_ADDRESS;
-	slot = guest_slot(guest);
+	if (error)
+		return error;
 	where = (*frames)->where;
 	for (const struct frame *frame = *frames; frame < *frames + page_count; frame++) {
 		if (frame->state != FRAME_LENT || frame->guest != slot)

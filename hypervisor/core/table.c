@@ -19,7 +19,6 @@
  * may look at the device bits without looking at PRESENT.
  */
 const struct table_format table_format_amd = {
-	.name = "amd",
 	.address_mask = 0x000ffffffffff000ull,
 	.leaf = {
 		[ACCESS_ALL] = PRESENT | WRITABLE | USER | DMA_READ | DMA_WRITE,

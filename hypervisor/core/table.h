@@ -28,7 +28,6 @@ enum access {
 
 /** Bits of a back-end's entries. */
 struct table_format {
-	const char *name;
 	uint64_t address_mask;	      /* bits that hold the address */
 	uint64_t leaf[ACCESS_COUNT];  /* bits of a leaf; [ACCESS_NONE] is 0, [ACCESS_ZERO] unused */
 	uint64_t access_mask;	      /* bits that tell one access from another */

@@ -65,19 +65,30 @@ static bool registers_are_open(const struct guest *guest)
 	       (guest->state == BULKHEAD_GUEST_SEALED && !guest->is_protected);
 }
 
-enum bulkhead_error guest_set_vcpu(struct core_locked held, struct guest *guest, uint64_t index,
-				   struct phys state_page)
+/* Finds a vCPU whose registers the caller may read or set, by way of a page of its own. */
+static enum bulkhead_error find_open(struct core_locked held, struct guest *guest, uint64_t index,
+				     struct phys state_page, struct vcpu **vcpu)
 {
 	enum bulkhead_error error;
-	struct vcpu *vcpu;
 
 	if (!registers_are_open(guest))
 		return BULKHEAD_BAD_STATE;
-	error = find_idle(guest, index, &vcpu);
+	error = find_idle(guest, index, vcpu);
 	if (error)
 		return error;
 	if (!ownership_service_page(held, state_page))
 		return BULKHEAD_NOT_OWNED;
+	return BULKHEAD_OK;
+}
+
+enum bulkhead_error guest_set_vcpu(struct core_locked held, struct guest *guest, uint64_t index,
+				   struct phys state_page)
+{
+	struct vcpu *vcpu;
+	enum bulkhead_error error = find_open(held, guest, index, state_page, &vcpu);
+
+	if (error)
+		return error;
 	/* Copied before it is checked: the caller may be writing to its page. */
 	vcpu->state = VCPU_STOPPED;
 	arch_copy_page(vcpu->pages, state_page);
@@ -93,16 +104,11 @@ enum bulkhead_error guest_set_vcpu(struct core_locked held, struct guest *guest,
 enum bulkhead_error guest_get_vcpu(struct core_locked held, struct guest *guest, uint64_t index,
 				   struct phys state_page)
 {
-	enum bulkhead_error error;
 	struct vcpu *vcpu;
+	enum bulkhead_error error = find_open(held, guest, index, state_page, &vcpu);
 
-	if (!registers_are_open(guest))
-		return BULKHEAD_BAD_STATE;
-	error = find_idle(guest, index, &vcpu);
 	if (error)
 		return error;
-	if (!ownership_service_page(held, state_page))
-		return BULKHEAD_NOT_OWNED;
 	if (guest->state == BULKHEAD_GUEST_SEALED)
 		arch_vcpu_get_state(vcpu, arch_page(vcpu->pages));
 	arch_copy_page(state_page, vcpu->pages);

@@ -101,7 +101,6 @@ struct iommu {
 
 /** A kind of unit. The table is chosen once, by iommu_find(). */
 struct iommu_driver {
-	const char *name;
 	uint64_t (*memory_bytes)(const struct iommu *iommu);
 	uint64_t window_bytes;
 	enum iommu_result (*start)(struct iommu *iommu, const struct iommu_memory *memory,

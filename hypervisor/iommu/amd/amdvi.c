@@ -172,7 +172,6 @@ static enum iommu_result flush(struct iommu *iommu)
 }
 
 static const struct iommu_driver amdvi_driver = {
-	.name = "AMD-Vi",
 	.memory_bytes = memory_bytes,
 	.window_bytes = AMDVI_WINDOW_BYTES,
 	.start = start,

@@ -69,7 +69,6 @@ static void tables_with_a_change_of_memory_type_stay(void **state)
 
 /* A format with memory types in the leaves, as Intel's is. */
 static const struct table_format typed_format = {
-	.name = "typed",
 	.address_mask = 0x000ffffffffff000ull,
 	.leaf = { [ACCESS_ALL] = 7 | 1ull << 61, [ACCESS_CPU] = 7, [ACCESS_READ] = 5 },
 	.access_mask = 7 | 1ull << 61,
