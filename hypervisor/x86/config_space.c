@@ -121,7 +121,7 @@ uint32_t config_space_port_read(uint16_t port, unsigned int size_bytes)
 								 0xffffffff;
 	arch_lock(&config.lock);
 	out32(ADDRESS_PORT, config.address);
-	value = size_bytes == 1 ? in8(port) : size_bytes == 2 ? in16(port) : in32(port);
+	value = in_bytes(port, size_bytes);
 	arch_unlock(&config.lock);
 	return value;
 }
@@ -142,11 +142,6 @@ void config_space_port_write(uint16_t port, unsigned int size_bytes, uint32_t va
 		return;
 	arch_lock(&config.lock);
 	out32(ADDRESS_PORT, address);
-	if (size_bytes == 1)
-		out8(port, (uint8_t)value);
-	else if (size_bytes == 2)
-		out16(port, (uint16_t)value);
-	else
-		out32(port, value);
+	out_bytes(port, size_bytes, value);
 	arch_unlock(&config.lock);
 }

@@ -173,6 +173,22 @@ static inline void out32(uint16_t port, uint32_t value)
 	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
+/** An access of 1, 2 or 4 bytes. */
+static inline uint32_t in_bytes(uint16_t port, unsigned int size_bytes)
+{
+	return size_bytes == 1 ? in8(port) : size_bytes == 2 ? in16(port) : in32(port);
+}
+
+static inline void out_bytes(uint16_t port, unsigned int size_bytes, uint32_t value)
+{
+	if (size_bytes == 1)
+		out8(port, (uint8_t)value);
+	else if (size_bytes == 2)
+		out16(port, (uint16_t)value);
+	else
+		out32(port, value);
+}
+
 static inline void cpu_relax(void)
 {
 	__asm__ volatile("pause" : : : "memory");

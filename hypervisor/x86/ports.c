@@ -38,21 +38,6 @@ static enum port_rule rule_of(uint16_t port, unsigned int size_bytes)
 	return rule;
 }
 
-static uint32_t raw_read(uint16_t port, unsigned int size_bytes)
-{
-	return size_bytes == 1 ? in8(port) : size_bytes == 2 ? in16(port) : in32(port);
-}
-
-static void raw_write(uint16_t port, unsigned int size_bytes, uint32_t value)
-{
-	if (size_bytes == 1)
-		out8(port, (uint8_t)value);
-	else if (size_bytes == 2)
-		out16(port, (uint16_t)value);
-	else
-		out32(port, value);
-}
-
 uint32_t port_read(uint16_t port, unsigned int size_bytes)
 {
 	switch (rule_of(port, size_bytes)) {
@@ -61,7 +46,7 @@ uint32_t port_read(uint16_t port, unsigned int size_bytes)
 	case PORT_CONFIG:
 		return config_space_port_read(port, size_bytes);
 	default:
-		return raw_read(port, size_bytes);
+		return in_bytes(port, size_bytes);
 	}
 }
 
@@ -99,7 +84,7 @@ void port_write(uint16_t port, unsigned int size_bytes, uint32_t value)
 {
 	switch (rule_of(port, size_bytes)) {
 	case PORT_PASS:
-		raw_write(port, size_bytes, value);
+		out_bytes(port, size_bytes, value);
 		break;
 	case PORT_CONFIG:
 		config_space_port_write(port, size_bytes, value);
@@ -123,7 +108,7 @@ void port_write(uint16_t port, unsigned int size_bytes, uint32_t value)
 		break;
 	case PORT_SMI_COMMAND:
 		if (power_smm_is_locked())
-			raw_write(port, size_bytes, value);
+			out_bytes(port, size_bytes, value);
 		break;
 	case PORT_READ:
 	case PORT_DENY:

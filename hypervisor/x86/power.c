@@ -68,10 +68,7 @@ void power_pm_control(uint16_t port, unsigned int size_bytes, uint32_t value)
 	if (!power_smm_is_locked())
 		value &= port == base ? ~PM1_RELEASE : ~0u;
 	if (!(bits & PM1_SLEEP_ENABLE)) {
-		if (size_bytes == 1)
-			out8(port, (uint8_t)value);
-		else
-			out16(port, (uint16_t)value);
+		out_bytes(port, size_bytes, value);
 		return;
 	}
 	if (size_bytes == 1 || type != power.off_type) {
