@@ -135,7 +135,7 @@ BOOTS = [
          ["all_processors_online", "devices_work", "ring0_works", "driver_refuses_without_bulkhead",
           "nmi_reaches_linux", "processor_goes_off_and_on"], checks=[stays_bare]),
     Boot("monitor-on-kvm", "bare-direct", ["monitor_runs_a_guest_with_a_disk"], files=guests.on_kvm,
-         modules=("kvm_amd",), pc={"iommu": None, "scratch_mib": 0}),
+         modules=("kvm_amd",), pc={"iommu": None, "scratch_mib": 0, "parallel": True}),
     Boot("uefi", "uefi", SHARED, checks=UNDER, more="bulkhead.dma_contained"),
     Boot("without-iommu", "uefi", ["all_processors_online", "devices_work", "status_names_what_is_unprotected"],
          pc={"iommu": None}, checks=[*UNDER, dma_is_reported_open]),
