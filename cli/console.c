@@ -44,6 +44,7 @@ static void disconnect(struct console_guest *guest)
 	if (guest->file >= 0)
 		close(guest->file);
 	guest->file = -1;
+	guest->typed_bytes = 0;
 }
 
 /** Connects to a running guest's console; the monitor then sends what it kept, so the screen starts anew. */
@@ -132,13 +133,32 @@ void console_refresh(struct console *console)
 	}
 }
 
-static void send_to_guest(struct console *console, const char *bytes, size_t size)
+/** Hands on what waits for a guest, as much as it takes now: the person's console never waits for it. */
+static void pass_typed(struct console_guest *guest)
 {
-	struct console_guest *guest = &console->guests[console->front];
+	while (guest->typed_bytes > 0) {
+		ssize_t size = write(guest->file, guest->typed, guest->typed_bytes);
 
-	/* A guest that does not read loses keys; the person's console never waits for it. */
-	if (guest->file >= 0 && write(guest->file, bytes, size) < 0 && errno != EAGAIN)
-		disconnect(guest);
+		if (size < 0 && errno == EINTR)
+			continue;
+		if (size < 0) {
+			if (errno != EAGAIN)
+				disconnect(guest);
+			return;
+		}
+		guest->typed_bytes -= (size_t)size;
+		memmove(guest->typed, guest->typed + size, guest->typed_bytes);
+	}
+}
+
+/** Sends a key, whole or not at all. */
+static void send_to_guest(struct console_guest *guest, const char *bytes, size_t size)
+{
+	if (guest->file < 0 || size > sizeof(guest->typed) - guest->typed_bytes)
+		return;
+	memcpy(guest->typed + guest->typed_bytes, bytes, size);
+	guest->typed_bytes += size;
+	pass_typed(guest);
 }
 
 static void to_overview(struct console *console)
@@ -156,7 +176,7 @@ static void take_key(struct console *console, const char *key, size_t bytes)
 		 (bytes == strlen(KEY_OVERVIEW) && memcmp(key, KEY_OVERVIEW, bytes) == 0))
 		to_overview(console);
 	else if (console->front >= 0)
-		send_to_guest(console, key, bytes);
+		send_to_guest(&console->guests[console->front], key, bytes);
 	else if (console->form.kind)
 		form_key(console, key, bytes);
 	else
@@ -200,8 +220,7 @@ static void read_guest(struct console_guest *guest)
 	}
 	vt_write(&guest->screen, bytes, (size_t)size);
 	vt_answer(&guest->screen, answer);
-	if (answer[0] && write(guest->file, answer, strlen(answer)) < 0 && errno != EAGAIN)
-		disconnect(guest);
+	send_to_guest(guest, answer, strlen(answer));
 }
 
 static void measure(struct console *console)
@@ -251,7 +270,8 @@ static void loop(struct console *console)
 		char typed[256];
 
 		for (int i = 0; i < count; i++)
-			files[1 + i] = (struct pollfd){.fd = console->guests[i].file, .events = POLLIN};
+			files[1 + i] = (struct pollfd){.fd = console->guests[i].file,
+						       .events = POLLIN | (console->guests[i].typed_bytes ? POLLOUT : 0)};
 		/* A lone Escape is a key of its own when nothing follows it at once. */
 		if (poll(files, (nfds_t)count + 1, console->key_bytes ? 50 : 500) == 0 && console->key_bytes) {
 			take_key(console, console->key, console->key_bytes);
@@ -264,9 +284,14 @@ static void loop(struct console *console)
 				return;
 			take_typed(console, typed, size > 0 ? (size_t)size : 0);
 		}
-		for (int i = 0; i < count; i++)
-			if (files[1 + i].revents && console->guests[i].file == files[1 + i].fd)
-				read_guest(&console->guests[i]);
+		for (int i = 0; i < count; i++) {
+			struct console_guest *guest = &console->guests[i];
+
+			if (files[1 + i].revents & POLLOUT && guest->file == files[1 + i].fd)
+				pass_typed(guest);
+			if (files[1 + i].revents & ~POLLOUT && guest->file == files[1 + i].fd)
+				read_guest(guest);
+		}
 		if (size_changed)
 			measure(console);
 		console_tend_errand(console);

@@ -16,6 +16,7 @@
 
 #define CONSOLE_GUESTS_MAX 9
 #define CONSOLE_NAME_MAX   64
+#define CONSOLE_TYPED_MAX  16384 /* bytes that wait for a guest which is slow to take them; what is typed beyond is lost */
 
 /** A guest as the person knows it, and the connection to its console. */
 struct console_guest {
@@ -26,6 +27,8 @@ struct console_guest {
 	long long release, last_backup;
 	int arrived_percent; /**< -1: nothing arrives */
 	int file;	     /**< -1: not connected */
+	char typed[CONSOLE_TYPED_MAX]; /**< what it has not taken yet */
+	size_t typed_bytes;
 	struct vt screen;
 };
 
