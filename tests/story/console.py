@@ -27,6 +27,8 @@ class Agent:
         self.path, self.state, self.guests = path, state, {guest["name"]: guest for guest in guests}
         self.typed, self.asked, self.phrases, self.requests, self.consoles = {}, [], [], [], {}
         self.slow, self.refuses = None, {}  # a call that is not answered yet; what is said to others
+        self.guests_read = threading.Event()
+        self.guests_read.set()
         for name in self.guests:
             os.makedirs(f"{path}.guests/{name}")
             self.listen(f"{path}.guests/{name}/console", lambda connection, name=name: self.console(name, connection))
@@ -66,6 +68,7 @@ class Agent:
         self.consoles[name] = connection
         self.typed.setdefault(name, b"")
         connection.sendall(f"this is {name}\r\nlogin: ".encode())
+        self.guests_read.wait()
         while data := connection.recv(4096):
             self.typed[name] += data
             connection.sendall(data)
@@ -118,6 +121,20 @@ def overview_shows_guests_lease_policy_and_what_the_company_sees(directory, keep
                   "40 starts", "2026-01-01", "What the company sees", "What it cannot see"):
         assert words in text, f"no '{words}' on the screen:\n{text}"
     print("# " + "\n# ".join(lines))
+
+
+def what_is_typed_waits_for_a_guest_that_is_slow(directory, keep):
+    company, _, screen = played(directory, keep)
+    company.guests_read.clear()
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    screen.press("1")
+    screen.wait("work in front", lambda lines: "IN FRONT: work" in lines[-1])
+    pasted = "".join(f"{i:04} " for i in range(600))
+    screen.press("-l", pasted)
+    screen.press("F12")
+    screen.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    company.guests_read.set()
+    wait_for("all of it at the guest", lambda: company.typed["work"] == pasted.encode())
 
 
 def one_key_brings_a_guest_to_the_front_and_keys_reach_only_it(directory, keep):
@@ -287,6 +304,7 @@ def without_the_console_between_the_terminal_answers(directory, keep):
 if __name__ == "__main__":
     tell([overview_shows_guests_lease_policy_and_what_the_company_sees,
           one_key_brings_a_guest_to_the_front_and_keys_reach_only_it,
+          what_is_typed_waits_for_a_guest_that_is_slow,
           a_person_goes_back_and_gets_their_words_without_a_shell,
           a_person_enrols_by_a_token_that_they_type,
           a_form_is_given_up_by_escape_and_by_a_guest_in_front,
