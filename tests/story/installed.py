@@ -46,6 +46,20 @@ def confirmed(pc):
     return pc.run("bulkhead-slot status")
 
 
+def taps(pc):
+    """What networkd does with the taps of guests: the words of `networkctl`'s last column."""
+    said = pc.run("networkctl --no-legend --no-pager list | grep ' bh'")
+    return {line.split()[-1] for line in said.splitlines() if re.match(r"\s*\d+ bh", line)}
+
+
+def no_guest_gives_the_service_domain_its_network(pc):
+    """On a tap a guest could answer DHCP, so nobody asks there. The control asks on every network card."""
+    assert taps(pc) == {"unmanaged"}, taps(pc)
+    pc.run("mkdir -p /run/systemd/network; printf '[Match]\\nType=ether\\n[Network]\\nDHCP=yes\\n' >/run/systemd/network/10-all.network")
+    pc.run("networkctl reload")
+    wait_for("networkd on the taps", lambda: "unmanaged" not in taps(pc), SECONDS)
+
+
 def medium_installs_a_pc_that_enrols_by_itself(directory, keep):
     """The one test that starts the medium with a token on it, and looks at the raw disk afterwards."""
     company = Company(directory, names=(SERVER.split(":")[0],))
@@ -63,6 +77,7 @@ def medium_installs_a_pc_that_enrols_by_itself(directory, keep):
     report = wait_for("its report", lambda: company.device("laptop").get("report"), SECONDS)
     assert report["enforcement"] == "tpm", report
     pc.run("while [ -e /var/lib/bulkhead/enrol-token ]; do sleep 1; done")
+    no_guest_gives_the_service_domain_its_network(pc)
     secret = hashlib.sha256(directory.encode()).hexdigest()
     pc.run(f"echo {secret} >/var/lib/secret; sync")
     pc.power_off()
