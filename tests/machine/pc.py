@@ -269,8 +269,9 @@ class Pc:
 
     def _command(self):
         machine = f"q35,smm={'on' if self.smm else 'off'}"
-        threads = "multi" if self.parallel else "single"
-        command = ["qemu-system-x86_64", "-name", f"bulkhead-{self.name}", "-machine", machine, "-accel", f"tcg,thread={threads}",
+        # A GiB of translated code, QEMU's own choice, is more than a host of 8 GiB can spare for each of two PCs.
+        accelerator = f"tcg,thread={'multi' if self.parallel else 'single'},tb-size=512"
+        command = ["qemu-system-x86_64", "-name", f"bulkhead-{self.name}", "-machine", machine, "-accel", accelerator,
                    "-cpu", self.cpu, "-smp", str(self.cpus), "-m", str(self.memory_mib), "-nodefaults",
                    "-display", "none", "-serial", "stdio", "-monitor", "none",
                    "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]

@@ -10,13 +10,13 @@ import re
 import subprocess
 import tempfile
 
+import debian_images
 from company import PC, Company, Failure, wait_for
 from installed_guest import firmware_of_the_pc
 from installed_pc import SERVER
 from pc import MachineError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-MADE = os.path.join(ROOT, "out/guest")
 ARRIVAL_SECONDS = 1800  # a limit against hanging; hosts differ a lot
 
 
@@ -33,23 +33,9 @@ class Fleet:
     small = False  # tiny disks made here in place of Debian images: for tests of the steps themselves
 
 
-def debian(name, words):
-    """The path of a real Debian image, built once. `words`: more of image/guest/build."""
-    disk, tree = (os.path.join(MADE, f"{name}.{end}") for end in ("raw", "tar"))
-    if not os.path.exists(disk):
-        os.makedirs(MADE, exist_ok=True)
-        if subprocess.run([os.path.join(ROOT, "image/guest/build"), "--output", disk, "--root", tree, *words],
-                          check=False).returncode:
-            raise Failed(f"building the image {name} failed; its lines are above")
-    return disk
-
-
-def _image(version):
-    """The company's image. Version 2 is version 1 upgraded, with more packages."""
-    if Fleet.small:
-        return _small_image(version)
-    more = ["--upgrade", os.path.join(MADE, "work1.tar"), "--packages", "htop git"] if version == 2 else []
-    return debian(f"work{version}", ["--size", "1536", *more])
+def _image(version, say):
+    """The company's image."""
+    return _small_image(version) if Fleet.small else debian_images.get(f"work{version}", say)
 
 
 def _small_image(version):
@@ -92,7 +78,7 @@ def _describe(company):
 
 def publish_version(version, say):
     """Describes, signs and publishes a version; the path of its disk."""
-    disk, company = _image(version), Fleet.company
+    disk, company = _image(version, say), Fleet.company
     Fleet.newest = version
     # Publishing a whole image takes longer than the patience of company.admin().
     done = subprocess.run([os.path.join(ROOT, "build/cli/bulkhead"), "image", "publish", disk, "--name", "work",
@@ -176,7 +162,7 @@ def enrol(say):
     Fleet.pc.enrol(Fleet.company, "alice")
     wait_for("a lease", lambda: Fleet.pc.status()["vault"]["open"])
     say("enrolled; the lease is charged in the TPM's counters")
-    return _arrived(1, _image(1), 0, say)
+    return _arrived(1, _image(1, say), 0, say)
 
 
 @guarded

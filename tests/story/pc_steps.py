@@ -6,13 +6,15 @@ over its network and starts the work machine, by its own firmware and sealed, wh
 import json
 import os
 import re
+import threading
 import time
 
+import debian_images
 import fleet_steps
 import installed_pc
 import pc_secret
 from company import Failure, wait_for
-from fleet_steps import Fleet, debian, guarded, holds
+from fleet_steps import Fleet, guarded, holds
 from typed_pc import Console, TypedPc
 
 OWN = "personal"    # the person's own machine
@@ -29,6 +31,7 @@ KEPT, NOTE = "kept", "bought-milk"  # a file of the person's in the work machine
 class Shown:
     """What the steps share."""
     pc = second = None
+    base = threading.Thread(target=installed_pc.base, daemon=True)  # installs what the second PC begins with, behind other steps
 
 
 @guarded
@@ -43,6 +46,7 @@ def install(say):
     say(f"the medium: {os.path.getsize(medium) >> 20} MiB, unattended")
     Shown.pc.install(medium)
     say(f"installed; the recovery key was shown once: {Shown.pc.recovery[:9]} …")
+    Shown.base.start()
     return os.path.getsize(medium)
 
 
@@ -64,7 +68,7 @@ def work(say):
     company = Fleet.company
     _set_line(LINE_KIB)
     Fleet.pc = TypedPc(pc, "laptop")
-    pc.start(more_disks=[debian("personal", ["--size", "1024", "--packages", "nano"]), pc_secret.tools(company.directory)])
+    pc.start(more_disks=[debian_images.get("personal", say), pc_secret.tools(company.directory)])
     for line in pc.run("bulkhead status").splitlines():
         if re.match(r"(protected|not protected|  )", line):
             say(line)
@@ -157,10 +161,18 @@ def _arrives(pc, version, say):
         raise Failure(f"version {version} did not arrive in the background")
 
 
+def _switch_second_on():
+    """The second PC comes up while others are used."""
+    Shown.base.join()
+    Shown.second = installed_pc.installed(Fleet.company.directory, "second", Fleet.company.port, scratch_mib=PLAIN_MIB)
+    Shown.second.power_on()
+
+
 @guarded
 def update(say):
     """Version 2 arrives while version 1 is used; the person moves over, goes one step back, and the old one is removed."""
     pc, company = Fleet.pc, Fleet.company
+    _switch_second_on()
     with pc.seat("work") as console:
         console.asks(f"echo {NOTE} >{KEPT}; echo alias mine=ls >>.bashrc; sync; echo sum $((80 + 6))", "sum 86")
     before = fetched(pc.pc)
@@ -193,10 +205,8 @@ def update(say):
 @guarded
 def second(say):
     """Another PC, on which the same installer put Bulkhead, enrols for the same user by a token that is typed there."""
-    company = Fleet.company
-    Shown.second = installed_pc.installed(company.directory, "second", company.port, scratch_mib=PLAIN_MIB)
-    Shown.second.start()
-    Shown.second.enrol(company, "alice", "second")
+    Shown.second.shell()
+    Shown.second.enrol(Fleet.company, "alice", "second")
     Shown.second.run("systemctl stop bulkhead-screen")
     Fleet.second = TypedPc(Shown.second, "second")
     wait_for("work on the second PC", lambda: Fleet.second.guests().get("work", {}).get("release") == 2, installed_pc.SECONDS)

@@ -13,6 +13,7 @@ sys.path[:0] = [os.path.join(ROOT, "tests/machine"), os.path.join(ROOT, "tests/a
 import pc as machine  # noqa: E402
 import quick  # noqa: E402
 import session as sessions  # noqa: E402
+import debian_images  # noqa: E402
 import fleet_steps  # noqa: E402
 import pc_steps  # noqa: E402
 from fleet_steps import Failed  # noqa: E402
@@ -81,7 +82,14 @@ def steps(small):
     ]
 
 
+def begin(small):
+    """Begins what takes long and is needed later."""
+    if not small:
+        debian_images.begin()
+
+
 def end():
     """Ends what the steps left running."""
+    debian_images.end()
     pc_steps.end()
     fleet_steps.end()
