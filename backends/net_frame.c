@@ -68,6 +68,15 @@ static const uint8_t *udp_of(const uint8_t *packet, size_t header, size_t total,
 	return udp;
 }
 
+/**
+ * Nobody on this wire may take a guest for a DHCP server: a client reads such answers before any rule of nftables sees them,
+ * and takes its routes and resolvers from them.
+ */
+static bool is_dhcp_server(const uint8_t *udp)
+{
+	return get16(udp) == PORT_SERVER || get16(udp + 2) == PORT_CLIENT;
+}
+
 static enum net_verdict check_ipv4(const struct net_identity *identity, const uint8_t *packet, size_t bytes)
 {
 	size_t header, total, udp_bytes;
@@ -81,6 +90,8 @@ static enum net_verdict check_ipv4(const struct net_identity *identity, const ui
 	if (header < IPV4_BYTES || total < header || total > bytes)
 		return NET_DROP;
 	udp = udp_of(packet, header, total, &udp_bytes);
+	if (udp && is_dhcp_server(udp))
+		return NET_DROP;
 	is_dhcp = udp && get16(udp) == PORT_CLIENT && get16(udp + 2) == PORT_SERVER;
 	if (get32(packet + 12) != identity->guest && !(is_dhcp && get32(packet + 12) == 0))
 		return NET_DROP;

@@ -117,6 +117,24 @@ static void forged_and_malformed_frames_do_not(void **state)
 	assert_int_equal(net_frame_check(&identity, frame, bytes), NET_DROP);
 }
 
+static void guest_is_no_dhcp_server(void **state)
+{
+	uint8_t frame[NET_FRAME_MAX];
+	size_t bytes = dhcp(frame, GUEST, 2, 0);
+
+	(void)state;
+	put(frame + 34, 67, 2);
+	put(frame + 36, 68, 2);
+	assert_int_equal(net_frame_check(&identity, frame, bytes), NET_DROP);
+	put(frame + 36, 1067, 2); /* as a relay is answered */
+	assert_int_equal(net_frame_check(&identity, frame, bytes), NET_DROP);
+	put(frame + 34, 1067, 2);
+	put(frame + 36, 68, 2);
+	assert_int_equal(net_frame_check(&identity, frame, bytes), NET_DROP);
+	put(frame + 36, 1068, 2); /* the same frame on other ports is anybody's */
+	assert_int_equal(net_frame_check(&identity, frame, bytes), NET_PASS);
+}
+
 static void dhcp_gives_the_configured_address_only(void **state)
 {
 	uint8_t frame[NET_FRAME_MAX], answer[NET_FRAME_MAX];
@@ -262,6 +280,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(honest_frames_pass),
 		cmocka_unit_test(forged_and_malformed_frames_do_not),
+		cmocka_unit_test(guest_is_no_dhcp_server),
 		cmocka_unit_test(dhcp_gives_the_configured_address_only),
 		cmocka_unit_test_setup_teardown(frames_cross_the_tap, make_wire, drop_wire),
 		cmocka_unit_test_setup_teardown(what_is_dropped_never_reaches_the_tap, make_wire, drop_wire),
