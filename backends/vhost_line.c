@@ -92,6 +92,7 @@ static void *work(void *context)
 		uint32_t written;
 
 		pthread_mutex_unlock(&line->lock);
+		request->queue = (unsigned int)(line - line->device->lines);
 		written = kind->serve(kind->context, request, scratch);
 		pthread_mutex_lock(&line->lock);
 		if (vhost_queue_push(&line->queue, request->head, written))

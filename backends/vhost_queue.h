@@ -16,6 +16,7 @@
 /** One request: what the guest wrote for the device, and where the device may write. */
 struct vhost_request {
 	uint16_t head;
+	unsigned int queue; /**< its number; set by whoever runs the queue */
 	unsigned int out_count, in_count;
 	uint64_t out_bytes, in_bytes;
 	struct iovec *out, *in; /**< in @segments; point into the guest's memory */

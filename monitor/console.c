@@ -48,6 +48,11 @@ void console_output(struct console *console, const uint8_t *bytes, size_t count)
 		(void)send(console->output_fd, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+void console_forget(struct console *console)
+{
+	console->kept_end = 0;
+}
+
 void console_accept(struct console *console)
 {
 	int fd = accept4(console->listen_fd, NULL, NULL, SOCK_CLOEXEC);

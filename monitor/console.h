@@ -27,6 +27,9 @@ void console_close(struct console *console);
 /** Sends what the guest says. A reader that does not read loses output; it never stops the guest. */
 void console_output(struct console *console, const uint8_t *bytes, size_t count);
 
+/** Forgets the last output: who connects next sees only what comes then. */
+void console_forget(struct console *console);
+
 /** Takes a waiting connection: the new one replaces the old. */
 void console_accept(struct console *console);
 

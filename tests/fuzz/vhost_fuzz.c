@@ -1,11 +1,12 @@
 /*
- * A hostile front-end and guest: messages without descriptors, and a queue in memory that is all the fuzzer's. The first
- * byte chooses.
+ * A hostile front-end and guest: messages without descriptors, a queue in memory that is all the fuzzer's, and what a guest
+ * says about its port. The first byte chooses.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "port_control.h"
 #include "vhost_device.h"
 
 #define MEMORY_BYTES 16384u
@@ -87,13 +88,42 @@ static void fuzz_queue(const uint8_t *data, size_t size)
 	free(queue);
 }
 
+/** Whatever a guest says and whoever comes and goes, it is owed five messages at most, and never one without its port. */
+static void fuzz_port(const uint8_t *data, size_t size)
+{
+	static const char name[] = "port";
+	uint8_t message[PORT_MESSAGE_MAX];
+	struct port_control control;
+
+	port_control_make(&control, name);
+	for (; size > PORT_HEADER_BYTES; data += PORT_HEADER_BYTES + 1, size -= PORT_HEADER_BYTES + 1) {
+		unsigned int told = 0;
+
+		if (data[0] & 1)
+			port_control_hear(&control, data + 1);
+		if (data[0] & 2)
+			port_control_connect(&control);
+		if (data[0] & 4)
+			port_control_leave(&control);
+		for (; data[0] & 8 && port_control_owes(&control); told++) {
+			size_t bytes = port_control_next(&control, message);
+
+			if (told == 5 || bytes < PORT_HEADER_BYTES || bytes > PORT_HEADER_BYTES + sizeof(name) - 1)
+				abort();
+		}
+		if (data[0] & 8 && control.is_ready && control.is_told != control.host_is_open)
+			abort();
+		if (control.guest_is_open && !control.is_ready)
+			abort();
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static void (*const targets[])(const uint8_t *data, size_t size) = {fuzz_queue, fuzz_messages, fuzz_port};
+
 	if (size < 2)
 		return 0;
-	if (data[0] & 1)
-		fuzz_messages(data + 1, size - 1);
-	else
-		fuzz_queue(data + 1, size - 1);
+	targets[data[0] % (sizeof(targets) / sizeof(targets[0]))](data + 1, size - 1);
 	return 0;
 }

@@ -30,7 +30,7 @@ static int start(void **state)
 		return 0;
 	is_made = true;
 	(void)unlink(PATH);
-	return console_device_make(&device, PATH) || console_device_start(&device) ? -1 : 0;
+	return console_device_make(&device, PATH, NULL) || console_device_start(&device) ? -1 : 0;
 }
 
 static int connect_person(void)
@@ -47,7 +47,7 @@ static uint32_t guest_sends(const void *text, size_t bytes)
 	static uint8_t scratch[CONSOLE_REQUEST_BYTES];
 	static struct vhost_request request;
 
-	request = (struct vhost_request){.out_count = 1, .out_bytes = bytes};
+	request = (struct vhost_request){.queue = 1, .out_count = 1, .out_bytes = bytes};
 	request.segments[0] = (struct iovec){(void *)text, bytes};
 	request.out = request.segments;
 	return device.kind.serve(&device, &request, scratch);
