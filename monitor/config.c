@@ -127,6 +127,7 @@ static const struct key keys[] = {
 	{ "mac", SIZE_MAX, set_mac },
 	{ "entropy", TEXT(entropy) },
 	{ "virtio-console", TEXT(virtio_console) },
+	{ "guest-agent", TEXT(guest_agent) },
 	{ "balloon", SIZE_MAX, set_balloon },
 	{ "protected", SIZE_MAX, set_protected },
 	{ "descriptor", TEXT(descriptor) },
@@ -175,7 +176,8 @@ static const char *apply(struct config *config, char *line, const char **name)
 
 static unsigned int device_count(const struct config *config)
 {
-	return config->disk_count + !!config->network + !!config->entropy + !!config->virtio_console + config->balloon;
+	return config->disk_count + !!config->network + !!config->entropy + !!config->virtio_console + !!config->guest_agent +
+	       config->balloon;
 }
 
 /** What of a configuration contradicts itself or is missing, as a line with the remedy; NULL: nothing. */
@@ -263,6 +265,7 @@ void config_free(struct config *config)
 	free(config->network);
 	free(config->entropy);
 	free(config->virtio_console);
+	free(config->guest_agent);
 	free(config->descriptor);
 	free(config->descriptor_key);
 	for (unsigned int i = 0; i < config->disk_count; i++)

@@ -32,6 +32,7 @@ struct config {
 	char *network;	  /**< a vhost-user-net socket; NULL: none */
 	char *entropy;	  /**< a vhost-user-rng socket; NULL: none */
 	char *virtio_console; /**< a vhost-user-console socket; NULL: none */
+	char *guest_agent;    /**< a vhost-user-console socket of one named port; NULL: none */
 	uint8_t mac[6];
 	bool mac_given;
 	char *descriptor; /**< what the guest must measure as, signed; NULL: anything */

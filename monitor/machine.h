@@ -40,6 +40,7 @@ struct relay_device;
 #define MACHINE_ENTROPY_SLOT 17u
 #define MACHINE_CONSOLE_SLOT 18u
 #define MACHINE_BALLOON_SLOT 19u
+#define MACHINE_AGENT_SLOT   20u
 
 struct machine {
 	const struct config *config;

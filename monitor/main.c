@@ -47,7 +47,7 @@ static const char help_text[] =
 	"Keys of the file (\"key = value\", # comments): name, memory (512M, 2G), processors (1-16), firmware (such as\n"
 	"OVMF.fd: it starts what the first disk holds) or kernel with initrd and command-line, console (stdio, or a socket),\n"
 	"control (a socket), disk (a vhost-user-blk socket; up to 8), network (a vhost-user-net socket) with mac, entropy (a\n"
-	"vhost-user-rng socket), virtio-console (a vhost-user-console socket).\n"
+	"vhost-user-rng socket), virtio-console and guest-agent (sockets of bulkhead-console; the second one with --port).\n"
 	"On Bulkhead also: protected (yes, or no to share memory), balloon (yes: it can be asked to give memory back),\n"
 	"descriptor (what the guest must measure as, signed) with descriptor-key (the public key).\n"
 	"The control socket takes one JSON object a line: {\"command\": NAME} with NAME status, statistics, pause, resume, stop\n"

@@ -18,18 +18,22 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Features by number (virtio 1.2, 5.1.3 and 5.2.3). The backend must have what its guest relies on. */
+/* Features by number (virtio 1.2, 5.1.3, 5.2.3 and 5.3.3). The backend must have what its guest relies on. */
 enum {
 	DISK_SEGMENT_BYTES_MAX = 1 << 1,
 	DISK_SEGMENTS_MAX = 1 << 2,
 	DISK_BLOCK_SIZE = 1 << 6,
 	DISK_FLUSH = 1 << 9,
 	NETWORK_MAC = 1 << 5,
+	CONSOLE_PORTS = 1 << 1,
 };
 #define RING_FEATURES (VIRTIO_F_RING_INDIRECT | VIRTIO_F_EVENT_INDEX)
 
 /* Where things stand in the configuration of a disk (5.2.4). */
 enum { DISK_CAPACITY_BYTES = 8, DISK_AT_SEGMENT_BYTES = 8, DISK_AT_SEGMENTS = 12, DISK_AT_BLOCK_SIZE = 20, DISK_CONFIG_BYTES = 60 };
+
+/* Where a console says how many ports it has (5.3.4). */
+enum { CONSOLE_AT_PORTS = 4, CONSOLE_CONFIG_BYTES = 8 };
 
 /* A request has to fit into the relay area as a whole, header and status included: a descriptor for each 4 KiB. */
 #define DISK_SEGMENTS	   126u
@@ -67,6 +71,14 @@ static const struct bulkhead_device_description descriptions[] = {
 		.queue_count = 2,
 		.queue_size_max = 128,
 	},
+	[RELAY_DEVICE_AGENT] = {
+		.type = 3,
+		.class_code = 0x078000,
+		.features = CONSOLE_PORTS | RING_FEATURES,
+		.queue_count = 4, /* the port's, then those that control it */
+		.queue_size_max = 16,
+		.config_bytes = CONSOLE_CONFIG_BYTES,
+	},
 };
 
 struct relay_device {
@@ -88,6 +100,7 @@ unsigned int relay_device_list(const struct config *config, struct relay_device_
 		{ MACHINE_NETWORK_SLOT, RELAY_DEVICE_NETWORK, config->network },
 		{ MACHINE_ENTROPY_SLOT, RELAY_DEVICE_ENTROPY, config->entropy },
 		{ MACHINE_CONSOLE_SLOT, RELAY_DEVICE_CONSOLE, config->virtio_console },
+		{ MACHINE_AGENT_SLOT, RELAY_DEVICE_AGENT, config->guest_agent },
 	};
 	unsigned int count = 0;
 
@@ -103,6 +116,14 @@ unsigned int relay_device_list(const struct config *config, struct relay_device_
 const struct bulkhead_device_description *relay_device_describe(enum relay_device_kind kind)
 {
 	return &descriptions[kind];
+}
+
+void relay_device_fill(enum relay_device_kind kind, const struct config *config, uint8_t *space)
+{
+	if (kind == RELAY_DEVICE_NETWORK)
+		memcpy(space, config->mac, sizeof(config->mac));
+	if (kind == RELAY_DEVICE_AGENT)
+		space[CONSOLE_AT_PORTS] = 1;
 }
 
 /** A disk's configuration: size and block size are the backend's, the rest is what the description offers. */
@@ -134,8 +155,9 @@ static const char *configure(struct relay_device *device)
 {
 	if (device->kind == RELAY_DEVICE_DISK)
 		return configure_disk(device);
-	if (device->kind == RELAY_DEVICE_NETWORK)
-		memcpy(device->config, device->machine->config->mac, sizeof(device->machine->config->mac));
+	if (device->kind == RELAY_DEVICE_AGENT && !(device->backend.features & CONSOLE_PORTS))
+		return "serves no port; is it bulkhead-console with --port?";
+	relay_device_fill(device->kind, device->machine->config, device->config);
 	return NULL;
 }
 

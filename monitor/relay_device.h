@@ -13,7 +13,13 @@
 struct machine;
 struct relay_device;
 
-enum relay_device_kind { RELAY_DEVICE_DISK, RELAY_DEVICE_NETWORK, RELAY_DEVICE_ENTROPY, RELAY_DEVICE_CONSOLE };
+enum relay_device_kind {
+	RELAY_DEVICE_DISK,
+	RELAY_DEVICE_NETWORK,
+	RELAY_DEVICE_ENTROPY,
+	RELAY_DEVICE_CONSOLE,
+	RELAY_DEVICE_AGENT, /**< a console of one named port, for the helper in the guest */
+};
 
 /** A device that a configuration asks for. */
 struct relay_device_place {
@@ -27,6 +33,9 @@ unsigned int relay_device_list(const struct config *config, struct relay_device_
 
 /** What a device of a kind is, whatever backend serves it: this is measured. */
 const struct bulkhead_device_description *relay_device_describe(enum relay_device_kind kind);
+
+/** Fills in what the guest reads of a device, but for disks, whatever backend serves it. @space: config_bytes, zeros. */
+void relay_device_fill(enum relay_device_kind kind, const struct config *config, uint8_t *space);
 
 /**
  * Makes the relay area of the device at @place, the @number-th of the configuration.

@@ -160,8 +160,7 @@ static int configure(struct shared_device *shared, enum relay_device_kind kind, 
 
 	if (!status && kind == RELAY_DEVICE_DISK)
 		status = configure_disk(shared, identity, config);
-	if (!status && kind == RELAY_DEVICE_NETWORK)
-		memcpy(config, shared->machine->config->mac, sizeof(shared->machine->config->mac));
+	relay_device_fill(kind, shared->machine->config, config);
 	identity->features &= shared->backend.features;
 	return status;
 }

@@ -7,6 +7,9 @@
 #include "connector.h"
 #include "handover.h"
 #include "machine.h"
+#include "relay_device.h"
+
+#include <platform.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,6 +45,43 @@ static void a_good_configuration_is_read(void **state)
 	assert_true(config_parse(&config, "name=a\nkernel=b\nmemory=2G", "f", error, sizeof(error)));
 	assert_int_equal(config.processors, 1);
 	config_free(&config);
+}
+
+static void each_device_has_a_place_of_its_own_that_the_hypervisor_takes(void **state)
+{
+	struct relay_device_place places[CONFIG_DEVICES_MAX];
+	struct config config;
+	char error[256];
+
+	(void)state;
+	assert_true(config_parse(&config,
+				 "name=a\nkernel=b\nmemory=2G\ndisk=/0\ndisk=/1\nnetwork=/2\nmac=52:54:00:12:34:56\n"
+				 "entropy=/3\nvirtio-console=/4\nguest-agent=/5",
+				 "f", error, sizeof(error)));
+	assert_int_equal(relay_device_list(&config, places), 6);
+	for (unsigned int i = 0; i < 6; i++) {
+		const char socket[] = { '/', (char)('0' + i), 0 };
+
+		assert_string_equal(places[i].socket, socket);
+		assert_true(platform_description_is_valid(relay_device_describe(places[i].kind)));
+		assert_true(i == 0 || places[i].slot > places[i - 1].slot);
+	}
+	config_free(&config);
+}
+
+static void a_guest_reads_of_its_card_and_its_port_what_no_backend_says(void **state)
+{
+	static const uint8_t one_port[8] = { 0, 0, 0, 0, 1, 0, 0, 0 };
+	const struct config config = { .mac = { 2, 0, 0, 0, 0, 7 } };
+	uint8_t space[BULKHEAD_DEVICE_CONFIG_BYTES] = { 0 };
+
+	(void)state;
+	assert_int_equal(relay_device_describe(RELAY_DEVICE_AGENT)->config_bytes, sizeof(one_port));
+	relay_device_fill(RELAY_DEVICE_AGENT, &config, space);
+	assert_memory_equal(space, one_port, sizeof(one_port));
+	memset(space, 0, sizeof(space));
+	relay_device_fill(RELAY_DEVICE_NETWORK, &config, space);
+	assert_memory_equal(space, config.mac, sizeof(config.mac));
 }
 
 static void a_wrong_configuration_is_named_by_line(void **state)
@@ -355,6 +395,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_good_configuration_is_read),
 		cmocka_unit_test(a_wrong_configuration_is_named_by_line),
+		cmocka_unit_test(each_device_has_a_place_of_its_own_that_the_hypervisor_takes),
+		cmocka_unit_test(a_guest_reads_of_its_card_and_its_port_what_no_backend_says),
 		cmocka_unit_test(a_serial_driver_can_send_receive_and_wait),
 		cmocka_unit_test(acpi_tables_point_at_each_other_and_sum_to_zero),
 		cmocka_unit_test(a_watchdog_waits_as_long_as_it_was_told),
