@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <linux/virtio_console.h>
@@ -125,13 +126,27 @@ static void take_typed(struct console_device *device)
 		return; /* the guest reads nothing: these keys are lost */
 }
 
+/** Hangs up on who connects to a port that no program in the guest has open: so they know at once. */
+static void turn_away(const struct console_device *device)
+{
+	int fd = accept4(device->console.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+}
+
 /** Lets somebody connect. What a console showed last is shown again; what went through a port is gone. With the lock. */
 static void let_in(struct console_device *device)
 {
 	int before = device->console.input_fd;
 
-	if (device->is_port)
+	if (device->is_port) {
+		if (!device->control.guest_is_open) {
+			turn_away(device);
+			return;
+		}
 		console_forget(&device->console);
+	}
 	console_accept(&device->console);
 	if (device->console.input_fd == before)
 		return; /* whoever it was has left again */

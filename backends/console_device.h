@@ -2,7 +2,7 @@
  * The virtio console (virtio 1.2, 5.3) of one guest, whose bytes go to and from whoever is connected to a Unix socket.
  * Either a console, one port without control queues, whose bytes pass as they are: whoever shows them filters them
  * (bulkhead console does). Or a named port for two programs that speak with each other, one in the guest: each side is told
- * whether the other is there, and bytes for who is not there are lost.
+ * whether the other is there: the guest by message, who connects here by being hung up on. Bytes for who has left are lost.
  */
 #ifndef BULKHEAD_BACKENDS_CONSOLE_DEVICE_H
 #define BULKHEAD_BACKENDS_CONSOLE_DEVICE_H

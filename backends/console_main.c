@@ -13,7 +13,7 @@ static const char usage[] =
 	"Serves one guest's virtio console over vhost-user until it gets SIGTERM. Whoever connects to the console's socket\n"
 	"sees the last output and takes over from who was there. What a guest sends may hold any terminal sequence: show it\n"
 	"with a program that filters them, as bulkhead console does. With --port it is no console: a program in the guest opens /dev/virtio-ports/NAME and\n"
-	"speaks with who is connected; what either says while the other is not there is lost.\n\n"
+	"speaks with who is connected; who connects before it has opened that is hung up on.\n\n"
 	"  --socket PATH   where the monitor connects\n"
 	"  --console PATH  where a person's terminal, or who uses the port, connects\n"
 	"  --port NAME     the port's name, such as org.qemu.guest_agent.0\n"

@@ -87,6 +87,7 @@ static int start(void **state)
 	guest_hears(VIRTIO_CONSOLE_PORT_ADD, 1);
 	guest_says(VIRTIO_CONSOLE_PORT_READY, 1);
 	guest_hears(VIRTIO_CONSOLE_PORT_NAME, 1);
+	guest_says(VIRTIO_CONSOLE_PORT_OPEN, 1);
 	return 0;
 }
 
@@ -112,7 +113,6 @@ static void two_programs_speak_with_each_other(void **state)
 	int program;
 
 	(void)state;
-	guest_says(VIRTIO_CONSOLE_PORT_OPEN, 1);
 	program = connect_program();
 	guest_hears(VIRTIO_CONSOLE_PORT_OPEN, 1);
 	assert_int_equal(write(program, "ask", 3), 3);
@@ -133,6 +133,7 @@ static void what_was_said_to_nobody_is_gone(void **state)
 	guest_sends(1, "to nobody", 9);
 	program = connect_program();
 	guest_hears(VIRTIO_CONSOLE_PORT_OPEN, 1);
+	guest_says(VIRTIO_CONSOLE_PORT_OPEN, 0);
 	assert_int_equal(write(program, "nobody listens", 14), 14);
 	/* Whoever leaves was heard to the end. */
 	leave(program);
@@ -146,6 +147,19 @@ static void what_was_said_to_nobody_is_gone(void **state)
 	assert_int_equal(guest_receives(0, buffer, sizeof(buffer)), 3);
 	assert_memory_equal(buffer, "now", 3);
 	leave(program);
+}
+
+static void who_connects_to_a_closed_port_is_hung_up_on(void **state)
+{
+	int program;
+	char byte;
+
+	(void)state;
+	guest_says(VIRTIO_CONSOLE_PORT_OPEN, 0);
+	program = connect_program();
+	assert_int_equal(recv(program, &byte, 1, 0), 0);
+	close(program);
+	assert_false(is_readable(2, 0));
 }
 
 static void the_next_to_connect_takes_over_and_the_guest_is_told(void **state)
@@ -169,7 +183,6 @@ static void who_does_not_read_stops_nobody(void **state)
 	int program;
 
 	(void)state;
-	guest_says(VIRTIO_CONSOLE_PORT_OPEN, 1);
 	program = connect_program();
 	guest_hears(VIRTIO_CONSOLE_PORT_OPEN, 1);
 	/* Each writes far more than any buffer holds, and nobody reads. */
@@ -203,6 +216,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(two_programs_speak_with_each_other, start),
 		cmocka_unit_test_setup(what_was_said_to_nobody_is_gone, start),
+		cmocka_unit_test_setup(who_connects_to_a_closed_port_is_hung_up_on, start),
 		cmocka_unit_test_setup(the_next_to_connect_takes_over_and_the_guest_is_told, start),
 		cmocka_unit_test_setup(who_does_not_read_stops_nobody, start),
 		cmocka_unit_test_setup(a_guest_that_asks_without_end_gets_an_answer_to_each_buffer_and_no_more, start),
