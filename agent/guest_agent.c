@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ANSWER_SECONDS 5
+#define ANSWER_SECONDS 30 /* what is to be written first takes its time */
 #define ANSWER_MAX     4096
 
 static int open_socket(const char *path)
@@ -77,13 +77,20 @@ static int read_answer(int file, json_int_t *value)
 	return -ETIMEDOUT;
 }
 
-static int ask(int file, const char *text, json_int_t *value)
+static const char thaw[] = "{\"execute\":\"guest-fsfreeze-thaw\"}\n";
+
+static int say(int file, const char *text)
 {
 	ssize_t size = (ssize_t)strlen(text);
 
-	if (send(file, text, (size_t)size, MSG_NOSIGNAL) != size)
-		return -EPIPE;
-	return read_answer(file, value);
+	return send(file, text, (size_t)size, MSG_NOSIGNAL) == size ? 0 : -EPIPE;
+}
+
+static int ask(int file, const char *text, json_int_t *value)
+{
+	int result = say(file, text);
+
+	return result ? result : read_answer(file, value);
 }
 
 int guest_agent_freeze(const char *path)
@@ -103,12 +110,13 @@ int guest_agent_freeze(const char *path)
 	result = ask(file, text, &value);
 	if (result == 0 && value != (json_int_t)id)
 		result = -EPROTO;
-	if (result == 0)
+	if (result == 0) {
 		result = ask(file, "{\"execute\":\"guest-fsfreeze-freeze\"}\n", &value);
-	if (result == 0 && value > 0)
-		return file;
-	if (result == 0)
-		ask(file, "{\"execute\":\"guest-fsfreeze-thaw\"}\n", &value);
+		if (result == 0 && value > 0)
+			return file;
+		/* It may freeze yet, after this limit: what it hears next lets it go on. */
+		(void)say(file, thaw);
+	}
 	close(file);
 	return result ? result : -ENOTSUP;
 }
@@ -116,7 +124,7 @@ int guest_agent_freeze(const char *path)
 int guest_agent_thaw(int connection)
 {
 	json_int_t value;
-	int result = ask(connection, "{\"execute\":\"guest-fsfreeze-thaw\"}\n", &value);
+	int result = ask(connection, thaw, &value);
 
 	close(connection);
 	return result;
