@@ -63,6 +63,8 @@ static const char home_unit[] =
 	"local-fs-pre.target\nWants=systemd-udev-settle.service\nBefore=local-fs.target\n\n[Service]\nType=oneshot\n"
 	"RemainAfterExit=yes\nExecStart=/usr/lib/bulkhead/home\n\n[Install]\nWantedBy=local-fs.target\n";
 
+extern const char guest_agent_conf[]; /* guest_agent.S */
+
 struct work {
 	int fd;
 	uint64_t start;
@@ -310,6 +312,12 @@ static int move_homes(struct work *work)
 	return error;
 }
 
+/** Whatever guest agent the image has: it will do little for the service domain. */
+static int bind_guest_agent(struct work *work)
+{
+	return put_file(work, "/etc/systemd/system/qemu-guest-agent.service.d", "bulkhead.conf", guest_agent_conf, "0100644");
+}
+
 /**
  * Checks the file system; also gives unused space back, so that what was removed is not in the image any more.
  * Status 1: errors were found and corrected.
@@ -365,6 +373,8 @@ int disk_prepare(int raw_fd, bool keep_homes, struct prepare_report *report, str
 		error = remove_identities(&work);
 	if (!error)
 		error = put_file(&work, "/etc", "machine-id", "", "0100444");
+	if (!error)
+		error = bind_guest_agent(&work);
 	if (!error && !keep_homes)
 		error = move_homes(&work);
 	if (!error)

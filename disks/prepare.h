@@ -1,5 +1,6 @@
 /*
- * Takes identity out of a raw disk before it is published, and moves homes to the user disk. The file system is never
+ * Takes identity out of a raw disk before it is published, moves homes to the user disk, and has qemu-guest-agent, should
+ * the disk have it, started by guest/qemu-guest-agent.conf. The file system is never
  * mounted: e2fsprogs' debugfs and e2fsck change it as a file, in the sandbox that every tool has here.
  */
 #ifndef BULKHEAD_DISKS_PREPARE_H
