@@ -25,7 +25,7 @@
 #define AGENT_DOCUMENT_MAX_BYTES (6u << 20)
 
 /* What has a server of its own; the last two only where our monitor runs the guest. */
-enum { AGENT_SYSTEM_DISK, AGENT_USER_DISK, AGENT_CONFIG_DISK, AGENT_NETWORK_CARD, AGENT_SERVERS };
+enum { AGENT_SYSTEM_DISK, AGENT_USER_DISK, AGENT_CONFIG_DISK, AGENT_PORT, AGENT_NETWORK_CARD, AGENT_SERVERS };
 
 /** A guest's processes while it runs. */
 struct agent_running {

@@ -220,7 +220,7 @@ static struct agent_running *free_place(struct agent *agent)
 	return NULL;
 }
 
-/** Takes the guest's keys out of the vault and serves its disks with them, and its card. */
+/** Takes the guest's keys out of the vault and serves its disks with them, and its other devices. */
 static int serve_devices(struct agent *agent, struct agent_running *running, const struct agent_guest_row *guest,
 			 const struct agent_machine *machine, const struct agent_keys_guest *sealed,
 			 char error[AGENT_ERROR_MAX])
@@ -407,7 +407,7 @@ static int status_of(int status)
 /** Gives a server its chance to flush. One that had ended before its guest did is why the guest ended. */
 static void end_server(struct agent_running *running, int number)
 {
-	static const char *const names[AGENT_SERVERS] = {"system", "user", "config", "network"};
+	static const char *const names[AGENT_SERVERS] = {"system", "user", "config", "port", "network"};
 	pid_t *server = &running->servers[number];
 	int status, wait;
 

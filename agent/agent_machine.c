@@ -140,6 +140,7 @@ static int write_config(struct agent *agent, const struct agent_running *running
 				      .config = machine->config_disk,
 				      .network = machine->card,
 				      .mac = machine->mac,
+				      .guest_agent = machine->port,
 				      .console = console,
 				      .control = control,
 				      .descriptor = descriptor_file,
@@ -153,6 +154,8 @@ static int write_config(struct agent *agent, const struct agent_running *running
 		result = path_in(running, "user", user);
 	if (result == 0)
 		result = path_in(running, "config", machine->config_disk);
+	if (result == 0)
+		result = path_in(running, "port", machine->port);
 	if (result == 0)
 		result = path_in(running, "network", machine->card);
 	if (result == 0)
@@ -222,12 +225,20 @@ static int plan_card(struct agent *agent, const struct agent_running *running,
 	return 0;
 }
 
-/** Waits for a server that was started; says which one where it does not come. */
-static int served(const struct agent_running *running, pid_t *process, const char *socket,
-		  const char *what, char error[AGENT_ERROR_MAX])
+/** Starts a server at a socket and waits for it; says which one where it does not come. */
+static int serve(struct agent_running *running, int server, const char *const words[], int count, const char *socket,
+		 const char *what, char error[AGENT_ERROR_MAX])
 {
-	int result = agent_spawn_wait(process, socket);
+	struct agent_command command = {.count = count};
+	char log[AGENT_PATH_MAX + 16];
+	int result;
 
+	for (int i = 0; i < count; i++)
+		command.words[i] = (char *)words[i];
+	snprintf(log, sizeof(log), "%s.log", socket);
+	unlink(socket);
+	running->servers[server] = agent_spawn(&command, (const struct agent_value[]){{NULL, NULL}}, log, NULL);
+	result = agent_spawn_wait(&running->servers[server], socket);
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX, "%s: its %s cannot be served: %s; see %.180s.log",
 			 running->name, what, result == -ESRCH ? "the program ended" : strerror(-result),
@@ -235,38 +246,35 @@ static int served(const struct agent_running *running, pid_t *process, const cha
 	return result;
 }
 
-static pid_t start_server(const char *const words[], int count, const char *socket)
+static int serve_card(struct agent_running *running, const struct agent_machine *machine, char error[AGENT_ERROR_MAX])
 {
-	struct agent_command command = {.count = count};
-	char log[AGENT_PATH_MAX + 16];
+	const char *const card[] = {NET_PROGRAM, "--socket", machine->card, "--tap", machine->tap, "--mac",
+				    machine->mac, "--address", machine->address, "--gateway",
+				    machine->gateway, "--resolver", machine->resolver};
+	int words = sizeof(card) / sizeof(card[0]);
 
-	for (int i = 0; i < count; i++)
-		command.words[i] = (char *)words[i];
-	snprintf(log, sizeof(log), "%s.log", socket);
-	unlink(socket);
-	return agent_spawn(&command, (const struct agent_value[]){{NULL, NULL}}, log, NULL);
+	return serve(running, AGENT_NETWORK_CARD, card, machine->resolver[0] ? words : words - 2, machine->card,
+		     "network card", error);
 }
 
 int agent_machine_serve(struct agent *agent, struct agent_running *running,
 			const struct agent_machine *machine, const char *config_file,
 			char error[AGENT_ERROR_MAX])
 {
+	char helper[AGENT_PATH_MAX];
 	const char *const disk[] = {agent->config.disk.words[0], "--socket", machine->config_disk,
 				    "--file", config_file, "--serial", "config"};
-	const char *const card[] = {NET_PROGRAM, "--socket", machine->card, "--tap", machine->tap, "--mac",
-				    machine->mac, "--address", machine->address, "--gateway",
-				    machine->gateway, "--resolver", machine->resolver};
-	int words = sizeof(card) / sizeof(card[0]);
-	pid_t *process = &running->servers[AGENT_CONFIG_DISK];
-	int result;
+	const char *const port[] = {CONSOLE_PROGRAM, "--socket", machine->port, "--console", helper,
+				    "--port", "org.qemu.guest_agent.0"};
+	int result = path_in(running, "guest-agent", helper);
 
-	*process = start_server(disk, sizeof(disk) / sizeof(disk[0]), machine->config_disk);
-	result = served(running, process, machine->config_disk, "configuration disk", error);
-	if (result != 0 || !machine->has_card)
-		return result;
-	process = &running->servers[AGENT_NETWORK_CARD];
-	*process = start_server(card, machine->resolver[0] ? words : words - 2, machine->card);
-	return served(running, process, machine->card, "network card", error);
+	if (result == 0)
+		result = serve(running, AGENT_CONFIG_DISK, disk, sizeof(disk) / sizeof(disk[0]), machine->config_disk,
+			       "configuration disk", error);
+	if (result == 0)
+		result = serve(running, AGENT_PORT, port, sizeof(port) / sizeof(port[0]), machine->port, "helper's port",
+			       error);
+	return result || !machine->has_card ? result : serve_card(running, machine, error);
 }
 
 /** Puts the descriptor and the key that signed it beside the guest's sockets, for its monitor to check. */

@@ -83,7 +83,8 @@ int measure_guest(const char *monitor, const char *platform, struct descriptor *
 					    .user = "/user",
 					    .config = "/config",
 					    .network = "/network",
-					    .mac = "02:00:00:00:00:01"};
+					    .mac = "02:00:00:00:00:01",
+					    .guest_agent = "/port"};
 	char file[] = "/tmp/bulkhead-measure.XXXXXX", *text;
 	int result = guest_config_write(&config, descriptor, &text), fd;
 

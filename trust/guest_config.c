@@ -73,6 +73,7 @@ int guest_config_write(const struct guest_config *config, const struct descripto
 		put(out, "network", config->network, &result);
 		put(out, "mac", config->mac, &result);
 	}
+	put(out, "guest-agent", config->guest_agent, &result);
 	put(out, "console", config->console, &result);
 	put(out, "control", config->control, &result);
 	put(out, "descriptor", config->descriptor, &result);

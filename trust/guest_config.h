@@ -18,6 +18,7 @@ struct guest_config {
 	const char *system, *user, *config; /* the disks' sockets */
 	const char *network;	    /* the card's socket; used where the descriptor has a card */
 	const char *mac;
+	const char *guest_agent;       /* socket of the port of the guest's helper */
 	const char *console, *control; /* sockets to listen on */
 	const char *descriptor, *descriptor_key; /* files */
 };

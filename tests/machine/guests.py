@@ -41,8 +41,13 @@ def with_vaults():
 
 
 def debian_disk():
-    """The Debian machine image that guests with firmware boot; made once. Returns its path."""
-    path = os.path.join(pc.WORK, "debian.img")
+    """The Debian machine image that guests with firmware boot; made once from each recipe. Returns its path."""
+    recipe = hashlib.sha256()
+    for name in ("image/guest/build", "image/guest/customize", *(f"guest/{file}" for file in sorted(os.listdir(
+            os.path.join(pc.ROOT, "guest"))))):
+        with open(os.path.join(pc.ROOT, name), "rb") as file:
+            recipe.update(file.read())
+    path = os.path.join(pc.WORK, f"debian-{recipe.hexdigest()[:8]}.img")
     if not os.path.exists(path):
         subprocess.run([os.path.join(pc.ROOT, "image/guest/build"), "--output", path], check=True,
                        stdout=subprocess.DEVNULL)
@@ -81,7 +86,8 @@ def describe_firmware_guest():
 def by_firmware():
     """Files of a PC whose Linux runs guests that start by firmware."""
     descriptor, key = describe_firmware_guest()
-    return dict(on_kvm(), **{"guest/OVMF.fd": OVMF, "guest/descriptor": descriptor, "guest/descriptor.key": key})
+    return dict(on_kvm(), **{"guest/OVMF.fd": OVMF, "guest/descriptor": descriptor, "guest/descriptor.key": key,
+                             "bin/bulkhead-console": os.path.join(quick.build_folder(), "backends/bulkhead-console")})
 
 
 def debian_disks(count):

@@ -103,7 +103,8 @@ static const struct guest_config start = {.name = "work",
 					  .platform = "# what boots\nfirmware = /fw.fd",
 					  .system = "/run/system",
 					  .network = "/run/network",
-					  .mac = "02:00:00:00:00:01"};
+					  .mac = "02:00:00:00:00:01",
+					  .guest_agent = "/run/port"};
 
 static void the_configuration_says_what_the_descriptor_says(void **state)
 {
@@ -114,7 +115,7 @@ static void the_configuration_says_what_the_descriptor_says(void **state)
 	assert_int_equal(guest_config_write(&start, &usual, &text), 0);
 	assert_string_equal(text, "# what boots\nfirmware = /fw.fd\nname = work\nmemory = 2048M\n"
 				  "processors = 2\nprotected = yes\ndisk = /run/system\n"
-				  "network = /run/network\nmac = 02:00:00:00:00:01\n");
+				  "network = /run/network\nmac = 02:00:00:00:00:01\nguest-agent = /run/port\n");
 	free(text);
 	without.has_network = false;
 	assert_int_equal(guest_config_write(&start, &without, &text), 0);
