@@ -1,8 +1,11 @@
 """The tests' own small guest (tests/machine/guest) and what a PC needs to run it with the monitor."""
+import atexit
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 
 import pc
 import quick
@@ -48,9 +51,12 @@ def debian_disk():
         with open(os.path.join(pc.ROOT, name), "rb") as file:
             recipe.update(file.read())
     path = os.path.join(pc.WORK, f"debian-{recipe.hexdigest()[:8]}.img")
-    if not os.path.exists(path):
-        subprocess.run([os.path.join(pc.ROOT, "image/guest/build"), "--output", path], check=True,
-                       stdout=subprocess.DEVNULL)
+    os.makedirs(pc.WORK, exist_ok=True)
+    with open(os.path.join(pc.WORK, "debian.lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another row may be making it
+        if not os.path.exists(path):
+            subprocess.run([os.path.join(pc.ROOT, "image/guest/build"), "--output", path], check=True,
+                           stdout=subprocess.DEVNULL)
     return path
 
 
@@ -60,9 +66,10 @@ DESCRIPTOR_CONTEXT = b"bulkhead guest descriptor 2\n"
 
 def describe_firmware_guest():
     """Writes a descriptor of the guest with firmware, one processor, 512 MiB and one disk, signed by a new key, and that
-    key; returns both paths. OpenSSL signs: the code under test only checks."""
-    folder = os.path.join(pc.WORK, "descriptor")
-    os.makedirs(folder, exist_ok=True)
+    key; returns both paths, which last as long as this process. OpenSSL signs: the code under test only checks."""
+    os.makedirs(pc.WORK, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="descriptor-", dir=pc.WORK)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     configuration, text, key, signed, descriptor, public = (os.path.join(folder, name) for name in (
         "guest.conf", "text", "key.pem", "signature", "descriptor", "descriptor.key"))
     with open(configuration, "w", encoding="ascii") as file:
