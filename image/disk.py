@@ -6,6 +6,7 @@ import subprocess
 import uuid
 
 SECTOR = 512
+EPOCH = 1767225600  # 2026-01-01: every file's time, so that builds are equal
 ALIGN = 2048  # sectors: partitions start at 1 MiB
 ESP_TYPE = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 NAMESPACE = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
@@ -27,12 +28,12 @@ def esp_disk(path, files):
 def fill_esp(path, offset, sectors, files):
     """Formats FAT32 at byte `offset` of `path` and copies `files` in, making their folders."""
     target = f"{path}@@{offset}"
-    environment = dict(os.environ, MTOOLS_SKIP_CHECK="1", SOURCE_DATE_EPOCH="0")
+    environment = dict(os.environ, MTOOLS_SKIP_CHECK="1", SOURCE_DATE_EPOCH=str(EPOCH), TZ="UTC")
 
     def tool(*words, **options):
         subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL, **options)
 
-    # The serial number is given so that two builds are equal.
+    # The serial number is given, and every file gets the same time, so that two builds are equal.
     tool("mformat", "-i", target, "-F", "-v", "BULKHEAD", "-N", "42484553", "-T", str(sectors), "-h", "255",
          "-s", "63", "::")
     made = set()
@@ -43,7 +44,7 @@ def fill_esp(path, offset, sectors, files):
             if folder not in made:
                 made.add(folder)
                 tool("mmd", "-i", target, f"::{folder}")
-        tool("mcopy", "-i", target, "-m", source, f"::/{name}")
+        tool("mcopy", "-i", target, source, f"::/{name}")
 
 
 def write_table(path, partitions):

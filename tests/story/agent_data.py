@@ -54,7 +54,7 @@ def data_comes_back_on_a_second_pc_by_phrase_and_the_lost_pc_overwrites_nothing(
 
 
 FAKE_GUEST = """
-import json, os, signal, socket, sys
+import contextlib, json, os, signal, socket, sys
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
@@ -67,7 +67,8 @@ while True:
             answer = {"return": call.get("arguments", {}).get("id", 1)}
             if os.path.exists(sys.argv[1] + ".refuse") and "freeze" in call["execute"]:
                 answer = {"error": {"class": "GenericError", "desc": "no"}}
-            client.sendall(json.dumps(answer).encode() + b"\\n")
+            with contextlib.suppress(BrokenPipeError):  # after a refusal nobody waits for what thawing says
+                client.sendall(json.dumps(answer).encode() + b"\\n")
 """
 
 

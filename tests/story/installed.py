@@ -85,6 +85,16 @@ def medium_installs_a_pc_that_enrols_by_itself(directory, keep):
     assert holds(pc.folder + "/disk.img", "bulkhead-tpm"), "the search itself does not find what is there"
 
 
+def media_of_one_release_are_equal(directory, keep):
+    """To the last bit, whenever they are made. The control: another answer."""
+    del keep
+    digests = []
+    for answer in ("after=poweroff", "after=poweroff", "after=reboot"):
+        with open(make_image(directory, 1, answers=[answer]), "rb") as medium:
+            digests.append(hashlib.file_digest(medium, "sha256").digest())
+    assert digests[0] == digests[1] != digests[2]
+
+
 def medium_starts_from_a_cd_rom_drive_too(directory, keep):
     """The same bytes; what a disc cannot do, keep the recovery key, is said before anything is changed."""
     answers = [*SMALL, "unattended=yes", "after=poweroff"]
@@ -176,7 +186,7 @@ def secure_boot_pc_is_installed_and_starts_what_was_signed(directory, keep):
 
 TESTS = [protected_guest_runs_as_described, person_without_a_shell_enrols_and_has_a_machine_of_their_own,
          medium_installs_a_pc_that_enrols_by_itself,
-         medium_starts_from_a_cd_rom_drive_too,
+         media_of_one_release_are_equal, medium_starts_from_a_cd_rom_drive_too,
          pc_comes_back_from_a_system_that_panics, secure_boot_pc_is_installed_and_starts_what_was_signed,
          pc_takes_an_update_and_no_damaged_one, pc_comes_back_from_a_system_that_stops_half_way,
          system_without_bulkhead_is_confirmed_and_says_what_it_lacks]
