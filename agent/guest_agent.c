@@ -37,9 +37,33 @@ static int open_socket(const char *path)
 	return result;
 }
 
-/** Reads lines until one is an object with "return" or "error"; its "return" is an integer here in
- * every call. */
-static int read_answer(int file, json_int_t *value)
+/**
+ * What one line says. `sync`: the number that a guest-sync-delimited waits for, or NULL. Everything before the answer to that,
+ * which alone begins with a byte that is no JSON, answers somebody else, or says that this byte was not understood.
+ * Returns 0, -EPERM (an error), or -EAGAIN: it is no answer to what was asked.
+ */
+static int read_line(const char *line, size_t size, const json_int_t *sync, json_int_t *value)
+{
+	const char *mark = sync ? memrchr(line, 0xff, size) : NULL, *text = mark ? mark + 1 : line;
+	json_t *answer, *returned;
+	int result = -EAGAIN;
+
+	if (sync && !mark)
+		return result;
+	answer = json_loadb(text, size - (size_t)(text - line), JSON_REJECT_DUPLICATES, NULL);
+	returned = json_object_get(answer, "return");
+	if (json_is_integer(returned)) {
+		*value = json_integer_value(returned);
+		result = sync && *value != *sync ? -EAGAIN : 0;
+	} else if (!sync && json_object_get(answer, "error")) {
+		result = -EPERM;
+	}
+	json_decref(answer);
+	return result;
+}
+
+/** Reads lines until one answers; what is returned is an integer in every call. */
+static int read_answer(int file, const json_int_t *sync, json_int_t *value)
 {
 	time_t until = time(NULL) + ANSWER_SECONDS;
 	char bytes[ANSWER_MAX];
@@ -53,20 +77,8 @@ static int read_answer(int file, json_int_t *value)
 			return got < 0 ? -errno : -EPIPE;
 		have += (size_t)got;
 		while ((end = memchr(line, '\n', have - (size_t)(line - bytes)))) {
-			/* guest-sync-delimited's answer comes after a byte that is no JSON. */
-			char *text = memchr(line, 0xff, (size_t)(end - line));
-			json_t *answer = json_loadb(text ? text + 1 : line,
-						    (size_t)(end - (text ? text + 1 : line)),
-						    JSON_REJECT_DUPLICATES, NULL);
-			json_t *returned = json_object_get(answer, "return");
-			int result = !answer				? -EAGAIN
-				     : json_is_integer(returned)	? 0
-				     : json_object_get(answer, "error") ? -EPERM
-									: -EAGAIN;
+			int result = read_line(line, (size_t)(end - line), sync, value);
 
-			if (result == 0)
-				*value = json_integer_value(returned);
-			json_decref(answer);
 			if (result != -EAGAIN)
 				return result;
 			line = end + 1;
@@ -90,26 +102,34 @@ static int ask(int file, const char *text, json_int_t *value)
 {
 	int result = say(file, text);
 
-	return result ? result : read_answer(file, value);
+	return result ? result : read_answer(file, NULL, value);
+}
+
+/** Makes sure that what comes from now on answers us. */
+static int synchronize(int file)
+{
+	char text[96];
+	unsigned int id;
+	json_int_t number, value;
+	int result;
+
+	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+		return -EIO;
+	number = id;
+	/* A leading 0xff ends whatever half a request a former client left behind. */
+	snprintf(text, sizeof(text), "\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":%u}}\n", id);
+	result = say(file, text);
+	return result ? result : read_answer(file, &number, &value);
 }
 
 int guest_agent_freeze(const char *path)
 {
-	char text[96];
-	unsigned int id = 1;
 	json_int_t value = 0;
 	int file = open_socket(path), result;
 
 	if (file < 0)
 		return file;
-	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
-		id = (unsigned int)time(NULL);
-	/* A leading 0xff ends whatever half a request a former client left behind. */
-	snprintf(text, sizeof(text),
-		 "\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":%u}}\n", id);
-	result = ask(file, text, &value);
-	if (result == 0 && value != (json_int_t)id)
-		result = -EPROTO;
+	result = synchronize(file);
 	if (result == 0) {
 		result = ask(file, "{\"execute\":\"guest-fsfreeze-freeze\"}\n", &value);
 		if (result == 0 && value > 0)

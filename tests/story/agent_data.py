@@ -59,16 +59,22 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
 listener.listen()
+def serve(client, calls):
+    for line in client.makefile("rb"):
+        mark, line = line[:1] == b"\\xff", line.lstrip(b"\\xff")
+        if mark:  # as qemu-guest-agent does, which understands no such byte
+            client.sendall(b'{"error": {"class": "GenericError", "desc": "Invalid JSON syntax"}}\\n\\xff')
+        call = json.loads(line)
+        calls.write(call["execute"] + "\\n")
+        answer = {"return": call.get("arguments", {}).get("id", 1)}
+        if os.path.exists(sys.argv[1] + ".refuse") and "freeze" in call["execute"]:
+            answer = {"error": {"class": "GenericError", "desc": "no"}}
+        client.sendall(json.dumps(answer).encode() + b"\\n")
+
 while True:
     with listener.accept()[0] as client, open(sys.argv[1] + ".calls", "a", buffering=1) as calls:
-        for line in client.makefile("rb"):
-            call = json.loads(line.lstrip(b"\\xff"))
-            calls.write(call["execute"] + "\\n")
-            answer = {"return": call.get("arguments", {}).get("id", 1)}
-            if os.path.exists(sys.argv[1] + ".refuse") and "freeze" in call["execute"]:
-                answer = {"error": {"class": "GenericError", "desc": "no"}}
-            with contextlib.suppress(BrokenPipeError):  # after a refusal nobody waits for what thawing says
-                client.sendall(json.dumps(answer).encode() + b"\\n")
+        with contextlib.suppress(ConnectionError):  # after a refusal nobody waits for what thawing says
+            serve(client, calls)
 """
 
 

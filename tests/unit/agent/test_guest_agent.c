@@ -20,18 +20,26 @@
 struct fake {
 	char path[64];
 	int listener;
+	const char *stale;  /* what it says first */
 	const char *answer; /* to the freeze; NULL: it hangs up */
 	int heard_thaws;
 };
+
+static void answer_text(int connection, const char *text)
+{
+	(void)send(connection, text, strlen(text), MSG_NOSIGNAL);
+}
 
 static void answer_line(struct fake *fake, int connection, const char *line)
 {
 	const char *id = strstr(line, "\"id\":");
 	char answer[64];
 
-	if (id)
-		snprintf(answer, sizeof(answer), "{\"return\": %lu}\n", strtoul(id + 5, NULL, 10));
-	else if (strstr(line, "thaw"))
+	if (id) { /* as qemu-guest-agent does, after what it said to somebody before */
+		answer_text(connection, fake->stale);
+		answer_text(connection, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON parse error\"}}\n");
+		snprintf(answer, sizeof(answer), "\xff{\"return\": %lu}\n", strtoul(id + 5, NULL, 10));
+	} else if (strstr(line, "thaw"))
 		snprintf(answer, sizeof(answer), "{\"return\": %d}\n", ++fake->heard_thaws);
 	else if (fake->answer)
 		snprintf(answer, sizeof(answer), "%s\n", fake->answer);
@@ -39,7 +47,7 @@ static void answer_line(struct fake *fake, int connection, const char *line)
 		shutdown(connection, SHUT_WR);
 		return;
 	}
-	(void)send(connection, answer, strlen(answer), MSG_NOSIGNAL);
+	answer_text(connection, answer);
 }
 
 /** Serves one connection to its end. */
@@ -57,13 +65,13 @@ static void *serve(void *context)
 }
 
 /** Freezes, and thaws if it froze. Returns what freezing returned, or 0. */
-static int stand_still(struct fake *fake, const char *answer)
+static int stand_still(struct fake *fake, const char *stale, const char *answer)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	pthread_t thread;
 	int frozen;
 
-	*fake = (struct fake){.path = "/tmp/bulkhead-agent.XXXXXX", .answer = answer};
+	*fake = (struct fake){.path = "/tmp/bulkhead-agent.XXXXXX", .stale = stale, .answer = answer};
 	close(mkstemp(fake->path));
 	unlink(fake->path);
 	strcpy(address.sun_path, fake->path);
@@ -84,8 +92,20 @@ static void a_guest_freezes_and_thaws(void **state)
 {
 	struct fake fake;
 
-	assert_int_equal(stand_still(&fake, "{\"return\": 2}"), 0);
+	assert_int_equal(stand_still(&fake, "", "{\"return\": 2}"), 0);
 	assert_int_equal(fake.heard_thaws, 1);
+}
+
+static void what_answers_somebody_before_is_passed_over(void **state)
+{
+	static const char *const stale[] = {"{\"return\": 7}\n", "{\"error\": {}}\n", "\xff{\"return\": -1}\n",
+					    "\xff{\"error\": {}}\n", "{\"ret", "no JSON\n\xff\xff\n\n"};
+	struct fake fake;
+
+	for (size_t i = 0; i < sizeof(stale) / sizeof(stale[0]); i++) {
+		assert_int_equal(stand_still(&fake, stale[i], "{\"return\": 1}"), 0);
+		assert_int_equal(fake.heard_thaws, 1);
+	}
 }
 
 static void a_guest_that_has_not_said_that_it_froze_is_told_to_go_on(void **state)
@@ -97,7 +117,7 @@ static void a_guest_that_has_not_said_that_it_froze_is_told_to_go_on(void **stat
 	struct fake fake;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		assert_int_equal(stand_still(&fake, cases[i].answer), cases[i].result);
+		assert_int_equal(stand_still(&fake, "", cases[i].answer), cases[i].result);
 		assert_int_equal(fake.heard_thaws, 1);
 	}
 }
@@ -111,6 +131,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_guest_freezes_and_thaws),
+	    cmocka_unit_test(what_answers_somebody_before_is_passed_over),
 	    cmocka_unit_test(a_guest_that_has_not_said_that_it_froze_is_told_to_go_on),
 	    cmocka_unit_test(a_guest_without_an_agent_costs_nothing),
 	};
