@@ -38,11 +38,13 @@ static int make_key(const struct cli_context *context, const char *name, const c
 		free(text);
 	}
 	*public_half = key.public_half;
+	if (!status)
+		officer_remember(file, &key);
 	signing_key_forget(&key);
 	return status ? cli_fail(context, "%s: %s", file, strerror(-status)) : CLI_OK;
 }
 
-static int passphrase_of(const struct cli_context *context, char passphrase[512], const char **used)
+static int passphrase_of(const struct cli_context *context, const char *prompt, char passphrase[512], const char **used)
 {
 	char again[512];
 	const char *file = cli_value(context, "passphrase-file");
@@ -50,7 +52,7 @@ static int passphrase_of(const struct cli_context *context, char passphrase[512]
 	*used = NULL;
 	if (cli_switch(context, "no-passphrase"))
 		return CLI_OK;
-	if (settings_secret("Passphrase for the new key", file, passphrase))
+	if (settings_secret(prompt, file, passphrase))
 		return cli_fail(context, "no terminal to ask for a passphrase; pass "
 					 "--passphrase-file or --no-passphrase");
 	if (!file && (settings_secret("Once more", NULL, again) || strcmp(passphrase, again)))
@@ -71,7 +73,7 @@ static int new_run(const struct cli_context *context)
 	if (!admin_name(context, name))
 		return CLI_USAGE;
 	snprintf(path, sizeof(path), "%s.key", name);
-	status = passphrase_of(context, passphrase, &used);
+	status = passphrase_of(context, "Passphrase for the new key", passphrase, &used);
 	if (!status)
 		status = make_key(context, name, file ? file : path, used, &key);
 	if (!status) {
@@ -157,7 +159,7 @@ static int setup_run(const struct cli_context *context)
 		    "the server has a roles document already; bulkhead key roles shows it");
 	json_decref(existing);
 	if (!status)
-		status = passphrase_of(context, passphrase, &used);
+		status = passphrase_of(context, "Passphrase for all five new keys", passphrase, &used);
 	if (!status)
 		status = server_key(remote, &key);
 	if (!status && roles_add_key(roles, ROLE_SERVER, &key, "server"))

@@ -301,6 +301,8 @@ static int run(const struct cli_context *context)
 		return status;
 	status = remote_open(context, &publishing.remote);
 	if (status == CLI_OK)
+		status = officer_unlock(context, "key");
+	if (status == CLI_OK)
 		status = open_domain(&publishing);
 	if (status == CLI_OK)
 		status = open_store(&publishing);

@@ -8,7 +8,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-int officer_key(const struct cli_context *context, const char *file, struct signing_key *key)
+#define OPENED_MAX 8
+
+/* Keys that this command has opened: it asks for each passphrase once. */
+static struct {
+	struct {
+		char *file;
+		struct signing_key key;
+	} keys[OPENED_MAX];
+	size_t count;
+} opened;
+
+static void forget_opened(void)
+{
+	for (size_t i = 0; i < opened.count; i++) {
+		signing_key_forget(&opened.keys[i].key);
+		free(opened.keys[i].file);
+	}
+	opened.count = 0;
+}
+
+void officer_remember(const char *file, const struct signing_key *key)
+{
+	char *name = opened.count < OPENED_MAX ? strdup(file) : NULL;
+
+	if (!name)
+		return;
+	if (opened.count == 0 && atexit(forget_opened)) {
+		free(name);
+		return;
+	}
+	opened.keys[opened.count].file = name;
+	opened.keys[opened.count++].key = *key;
+}
+
+static int open_key(const struct cli_context *context, const char *file, struct signing_key *key)
 {
 	char prompt[4200], passphrase[512], *text;
 	size_t text_bytes;
@@ -30,6 +64,7 @@ int officer_key(const struct cli_context *context, const char *file, struct sign
 	free(text);
 	switch (-status) {
 	case 0:
+		officer_remember(file, key);
 		return CLI_OK;
 	case EKEYREJECTED:
 		return cli_fail(context, "%s: wrong passphrase", file);
@@ -42,6 +77,29 @@ int officer_key(const struct cli_context *context, const char *file, struct sign
 	default:
 		return cli_fail(context, "%s: %s", file, strerror(-status));
 	}
+}
+
+int officer_key(const struct cli_context *context, const char *file, struct signing_key *key)
+{
+	for (size_t i = 0; i < opened.count; i++)
+		if (!strcmp(opened.keys[i].file, file)) {
+			*key = opened.keys[i].key;
+			return CLI_OK;
+		}
+	return open_key(context, file, key);
+}
+
+int officer_unlock(const struct cli_context *context, const char *option)
+{
+	struct signing_key key;
+	const char *file;
+	int status = CLI_OK;
+
+	for (size_t i = 0; !status && (file = cli_value_at(context, option, i)); i++) {
+		status = officer_key(context, file, &key);
+		signing_key_forget(&key);
+	}
+	return status;
 }
 
 int officer_sign_more(const struct cli_context *context, const char *option,

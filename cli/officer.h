@@ -13,10 +13,17 @@
 	}
 
 /**
- * Opens a key file, asking for its passphrase if it needs one (option passphrase-file).
+ * Opens a key file, asking for its passphrase if it needs one (option passphrase-file) and this
+ * command has not opened it before.
  * Forget the key with signing_key_forget(). Returns CLI_OK, or CLI_FAILED after saying why.
  */
 int officer_key(const struct cli_context *context, const char *file, struct signing_key *key);
+
+/** Opens every file that option @option names, so that a long command asks before it works. */
+int officer_unlock(const struct cli_context *context, const char *option);
+
+/** Lets officer_key() give @key for @file, until this command ends. */
+void officer_remember(const char *file, const struct signing_key *key);
 
 /**
  * Makes and signs an envelope with every file that option @option names (it may be repeated).
