@@ -119,8 +119,9 @@ int settings_secret(const char *prompt, const char *file, char *secret)
 	} else {
 		hidden = shown;
 		hidden.c_lflag &= ~(tcflag_t)ECHO;
-		dprintf(fd, "%s: ", prompt);
+		/* Who answers as soon as asked is heard: hiding throws away what was typed before. */
 		tcsetattr(fd, TCSAFLUSH, &hidden);
+		dprintf(fd, "%s: ", prompt);
 		status = read_line(fd, secret);
 		tcsetattr(fd, TCSAFLUSH, &shown);
 		dprintf(fd, "\n");
