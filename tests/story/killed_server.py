@@ -37,6 +37,7 @@ def commands(company, pc):
         return ["user", "import", table]
 
     return [
+        ("sync, on the PC", lambda n: ["sync"], pc.command),  # before a floor puts what the PC has out of force
         ("user add", lambda n: ["user", "add", f"user{n}"], company.admin),
         ("user import", staff, company.admin),
         ("user remove", lambda n: ["user", "remove", f"spare{n}"], company.admin),
@@ -62,7 +63,6 @@ def commands(company, pc):
         ("device update", lambda n: ["device", "update", "pc-1", "work"], company.admin),
         ("device wipe", lambda n: ["device", "wipe", "pc-1", "--hold", *officers], company.admin),
         ("backup run, on the PC", lambda n: ["backup", "run", "work"], pc.command),
-        ("sync, on the PC", lambda n: ["sync"], pc.command),
     ]
 
 
