@@ -14,7 +14,8 @@
 
 static const char *const fields[] = {
     "data",	   "keyd",     "control", "poll_seconds", "bandwidth_bytes",
-    "quota_bytes", "personal", "monitor", "disk",	  "networks", "packs_ca", "machine", NULL};
+    "quota_bytes", "personal", "monitor", "disk",	  "networks", "packs_ca", "machine",
+    "backends",	   NULL};
 
 /* What serves a disk where the configuration names nothing else. */
 static const char *const usual_disk[] = {BLK_PROGRAM,
@@ -146,6 +147,8 @@ int agent_config_parse(const char *text, size_t text_bytes, struct agent_config 
 			       "is an object of texts for \"open\", \"company\", \"none\"");
 	else if (read_path(root, "machine", "", config->machine) != 0)
 		result = wrong(error, error_size, "machine", "is no absolute path");
+	else if (read_path(root, "backends", BACKENDS_FOLDER, config->backends) != 0)
+		result = wrong(error, error_size, "backends", "is no absolute path");
 	else if (read_command(root, "monitor", usual_monitor,
 			      config->machine[0] ? sizeof(usual_monitor) / sizeof(usual_monitor[0]) : 0,
 			      &config->monitor) != 0)

@@ -34,6 +34,7 @@ struct agent_config {
 	/* lines that a protected guest's configuration begins with: its firmware; empty: guests are run by
 	 * some other monitor */
 	char machine[AGENT_PATH_MAX];
+	char backends[AGENT_PATH_MAX]; /* folder of the programs that serve a protected guest's card and port */
 	struct agent_command monitor; /* runs a guest; ends when the guest does */
 	struct agent_command disk;    /* serves one disk on a socket */
 };

@@ -226,8 +226,8 @@ static int plan_card(struct agent *agent, const struct agent_running *running,
 }
 
 /** Starts a server at a socket and waits for it; says which one where it does not come. */
-static int serve(struct agent_running *running, int server, const char *const words[], int count, const char *socket,
-		 const char *what, char error[AGENT_ERROR_MAX])
+static int serve(const struct agent *agent, struct agent_running *running, int server, const char *const words[], int count,
+		 const char *socket, const char *what, char error[AGENT_ERROR_MAX])
 {
 	struct agent_command command = {.count = count};
 	char log[AGENT_PATH_MAX + 16];
@@ -237,7 +237,8 @@ static int serve(struct agent_running *running, int server, const char *const wo
 		command.words[i] = (char *)words[i];
 	snprintf(log, sizeof(log), "%s.log", socket);
 	unlink(socket);
-	running->servers[server] = agent_spawn(&command, (const struct agent_value[]){{NULL, NULL}}, log, NULL);
+	running->servers[server] = agent_spawn(
+		&command, (const struct agent_value[]){{"backends", agent->config.backends}, {NULL, NULL}}, log, NULL);
 	result = agent_spawn_wait(&running->servers[server], socket);
 	if (result != 0)
 		snprintf(error, AGENT_ERROR_MAX, "%s: its %s cannot be served: %s; see %.180s.log",
@@ -246,15 +247,16 @@ static int serve(struct agent_running *running, int server, const char *const wo
 	return result;
 }
 
-static int serve_card(struct agent_running *running, const struct agent_machine *machine, char error[AGENT_ERROR_MAX])
+static int serve_card(const struct agent *agent, struct agent_running *running, const struct agent_machine *machine,
+		      char error[AGENT_ERROR_MAX])
 {
-	const char *const card[] = {NET_PROGRAM, "--socket", machine->card, "--tap", machine->tap, "--mac",
+	const char *const card[] = {"%{backends}/bulkhead-net", "--socket", machine->card, "--tap", machine->tap, "--mac",
 				    machine->mac, "--address", machine->address, "--gateway",
 				    machine->gateway, "--resolver", machine->resolver};
 	int words = sizeof(card) / sizeof(card[0]);
 
-	return serve(running, AGENT_NETWORK_CARD, card, machine->resolver[0] ? words : words - 2, machine->card,
-		     "network card", error);
+	return serve(agent, running, AGENT_NETWORK_CARD, card, machine->resolver[0] ? words : words - 2,
+		     machine->card, "network card", error);
 }
 
 int agent_machine_serve(struct agent *agent, struct agent_running *running,
@@ -264,17 +266,17 @@ int agent_machine_serve(struct agent *agent, struct agent_running *running,
 	char helper[AGENT_PATH_MAX];
 	const char *const disk[] = {agent->config.disk.words[0], "--socket", machine->config_disk,
 				    "--file", config_file, "--serial", "config"};
-	const char *const port[] = {CONSOLE_PROGRAM, "--socket", machine->port, "--console", helper,
+	const char *const port[] = {"%{backends}/bulkhead-console", "--socket", machine->port, "--console", helper,
 				    "--port", "org.qemu.guest_agent.0"};
 	int result = path_in(running, "guest-agent", helper);
 
 	if (result == 0)
-		result = serve(running, AGENT_CONFIG_DISK, disk, sizeof(disk) / sizeof(disk[0]), machine->config_disk,
-			       "configuration disk", error);
+		result = serve(agent, running, AGENT_CONFIG_DISK, disk, sizeof(disk) / sizeof(disk[0]),
+			       machine->config_disk, "configuration disk", error);
 	if (result == 0)
-		result = serve(running, AGENT_PORT, port, sizeof(port) / sizeof(port[0]), machine->port, "helper's port",
-			       error);
-	return result || !machine->has_card ? result : serve_card(running, machine, error);
+		result = serve(agent, running, AGENT_PORT, port, sizeof(port) / sizeof(port[0]), machine->port,
+			       "helper's port", error);
+	return result || !machine->has_card ? result : serve_card(agent, running, machine, error);
 }
 
 /** Puts the descriptor and the key that signed it beside the guest's sockets, for its monitor to check. */

@@ -13,6 +13,7 @@ from company import BUILD, Company, PC, program, run, tell, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MONITOR = os.path.join(BUILD, "monitor/monitor")
+BACKENDS = os.path.join(BUILD, "backends")
 BLK = [program("bulkhead-blk"), "--socket=%{socket}", "--control=%{control}", "--state=%{state}", "--key=%{key}",
        "--serial=%{kind}", "--store=%{store}?", "--domain-key=%{domain_key}?", "--version=%{version}?", "--feed=%{feed}?",
        "--trace=%{trace}?", "--record=%{record}?", "--layer=%{layer}?", "--size=%{size}?"]
@@ -103,7 +104,7 @@ def set_up(directory, keep, *releases, monitor=MEASURE):
     publish(company, *made[0])
     company.admin("user", "add", "alice")
     company.admin("assign", "work", "--user", "alice")
-    pc = PC(directory, "laptop", extra={"machine": machine, "monitor": monitor, "disk": BLK})
+    pc = PC(directory, "laptop", extra={"machine": machine, "monitor": monitor, "disk": BLK, "backends": BACKENDS})
     keep(pc)
     pc.enrol(company, "alice")
     wait_for("release 1", lambda: pc.guests().get("work", {}).get("release") == 1)
@@ -204,8 +205,9 @@ def an_own_guest_is_the_machine_that_its_owners_vault_signed(directory, keep):
     os.chmod(program_file, 0o755)
     with open(raw, "wb") as file:
         file.write(os.urandom(1 << 20))
-    pc = PC(directory, "own", personal=True, extra={"machine": platform(directory), "monitor": [program_file, "%{machine}"],
-                                                    "disk": BLK})
+    pc = PC(directory, "own", personal=True, extra={"machine": platform(directory), "backends": BACKENDS,
+                                                     "monitor": [program_file, "%{machine}"],
+                                                     "disk": BLK})
     keep(pc)
     pc.command("guest", "create", "mine", "--disk", raw, "--memory", "128M", "--processors", "1", "--no-network")
     path = os.path.join(pc.data, "guests/mine/descriptor")
