@@ -218,7 +218,10 @@ def backup(say):
     pc.leave("work", MARK)
     pc.command("backup", "run", "work")
     moved = _stored(company) - before
-    say(f"backed up while in use ({pc.guests()['work']['backup_label']}): {moved:,} bytes are with the server, as ciphertext")
+    label = pc.guests()["work"]["backup_label"]
+    if label != "frozen" and not Fleet.small:  # small: the program that stands for the guest has no guest agent
+        raise Failed(f"the machine ran with a guest agent, but its backup is {label}")
+    say(f"backed up while in use ({label}): {moved:,} bytes are with the server, as ciphertext")
     Fleet.words = re.search(r"^  ((?:[a-z]{5} ){8}[a-z]{5})$", pc.command("key", "phrase", "work"), re.M).group(1)
     return moved
 
