@@ -44,26 +44,7 @@ static const struct {
 	{"/root", ".viminfo", ONE},
 };
 
-/** Put into the image: the user disk is made a file system at its first start, and holds the homes. */
-static const char home_script[] =
-	"#!/bin/sh\n"
-	"# Mounts the user disk as /home; at its first start makes its file system and copies the homes of the image.\n"
-	"set -eu\n"
-	"disk=/dev/disk/by-id/virtio-user\n"
-	"[ -b $disk ] || exit 0\n"
-	"if ! blkid $disk >/dev/null; then\n"
-	"\tmkfs.ext4 -q -L bulkhead-user $disk\n"
-	"\tmount $disk /mnt\n"
-	"\tcp -a /home/. /mnt/\n"
-	"\tumount /mnt\n"
-	"fi\n"
-	"exec mount -o nodev,nosuid $disk /home\n";
-static const char home_unit[] =
-	"[Unit]\nDescription=Homes on the user disk\nDefaultDependencies=no\nAfter=systemd-udev-settle.service "
-	"local-fs-pre.target\nWants=systemd-udev-settle.service\nBefore=local-fs.target\n\n[Service]\nType=oneshot\n"
-	"RemainAfterExit=yes\nExecStart=/usr/lib/bulkhead/home\n\n[Install]\nWantedBy=local-fs.target\n";
-
-extern const char guest_agent_conf[]; /* guest_agent.S */
+extern const char guest_agent_conf[], guest_home[], guest_home_unit[]; /* guest_files.S */
 
 struct work {
 	int fd;
@@ -300,10 +281,10 @@ static int move_homes(struct work *work)
 {
 	static const char enable[] = "cd /etc/systemd/system/local-fs.target.wants\n"
 				     "symlink bulkhead-home.service ../bulkhead-home.service\n";
-	int error = put_file(work, "/usr/lib/bulkhead", "home", home_script, "0100755");
+	int error = put_file(work, "/usr/lib/bulkhead", "bulkhead-home", guest_home, "0100755");
 
 	if (!error)
-		error = put_file(work, "/etc/systemd/system", "bulkhead-home.service", home_unit, "0100644");
+		error = put_file(work, "/etc/systemd/system", "bulkhead-home.service", guest_home_unit, "0100644");
 	if (!error)
 		error = make_folder(work, "/etc/systemd/system/local-fs.target.wants");
 	if (!error)

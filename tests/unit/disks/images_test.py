@@ -329,10 +329,13 @@ def identity_goes(folder):
     stat = subprocess.run(["debugfs", "-R", "stat /etc/machine-id", part], capture_output=True, text=True,
                           check=False).stdout
     report("an empty machine-id waits for the first start", "" if "Size: 0" in stat and "Mode:  0444" in stat else stat)
-    report("homes move to the user disk", "" if b"virtio-user" in cat("usr/lib/bulkhead/home") else "they do not")
-    with open(os.path.join(os.path.dirname(__file__), "../../../guest/qemu-guest-agent.conf"), "rb") as file:
-        report("a guest agent is bound", "" if cat("etc/systemd/system/qemu-guest-agent.service.d/bulkhead.conf") == file.read()
-               else "it is not")
+    # What image/guest/build gives its own images, byte for byte: a disk may have passed through both.
+    for what, name, put in (("homes move to the user disk", "bulkhead-home", "usr/lib/bulkhead/bulkhead-home"),
+                            ("at the start", "bulkhead-home.service", "etc/systemd/system/bulkhead-home.service"),
+                            ("a guest agent is bound", "qemu-guest-agent.conf",
+                             "etc/systemd/system/qemu-guest-agent.service.d/bulkhead.conf")):
+        with open(os.path.join(os.path.dirname(__file__), "../../../guest", name), "rb") as file:
+            report(what, "" if cat(put) == file.read() else f"/{put} is another")
     report("no file is left over", "" if not [n for n in os.listdir(folder) if n.endswith(".part")] else "one is")
     result = run("prepare", f"{folder}/disk.raw", f"{folder}/other.raw")
     report("a disk without ext4 root is refused", "" if result.returncode == 1 and "ext4" in result.stderr and
