@@ -61,9 +61,13 @@ static const char *socket_of(const struct console *console, const struct console
 static void act(struct console *console, const struct console_guest *guest, json_t *request, const char *done)
 {
 	char error[512] = "";
+	size_t named = strlen(guest->name);
 
 	json_decref(console_ask(socket_of(console, guest), request, error, sizeof(error)));
-	say(console, "%s: %s", guest->name, error[0] ? error : done);
+	if (strncmp(error, guest->name, named) == 0 && strncmp(error + named, ": ", 2) == 0)
+		say(console, "%s", error);
+	else
+		say(console, "%s: %s", guest->name, error[0] ? error : done);
 	console_refresh(console);
 }
 

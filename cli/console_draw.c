@@ -135,8 +135,12 @@ static void draw_guests(struct page *page, const struct console *console)
 			 guest->arrived_percent);
 		if (i == console->chosen)
 			fputs("\033[7m", page->out);
-		line(page, "%d  %-16s %-10s %-21s %-8lld %s", i + 1, guest->name, guest->is_personal ? "yours" : "company's",
-		     state, guest->release, when(guest->last_backup, text));
+		/* A machine of one's own has no releases, and its backups are known to the disk that holds them only. */
+		if (guest->is_personal)
+			line(page, "%d  %-16s %-10s %-21s %-8s %s", i + 1, guest->name, "yours", state, "-", "-");
+		else
+			line(page, "%d  %-16s %-10s %-21s %-8lld %s", i + 1, guest->name, "company's", state, guest->release,
+			     when(guest->last_backup, text));
 		fputs("\033[0m", page->out);
 	}
 }
