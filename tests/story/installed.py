@@ -18,9 +18,6 @@ import pc as machine
 import share
 
 
-NAME_SERVER = "10.0.2.3"  # as QEMU's network tells by DHCP
-
-
 def damaged(source, target, offset):
     """A copy of `source` with one bit changed at `offset`."""
     with open(source, "rb") as file:
@@ -81,7 +78,7 @@ def medium_installs_a_pc_that_enrols_by_itself(directory, keep):
     assert report["enforcement"] == "tpm", report
     pc.run("while [ -e /var/lib/bulkhead/enrol-token ]; do sleep 1; done")
     servers = re.findall(r"^nameserver (\S+)", pc.run("cat /etc/resolv.conf"), re.MULTILINE)
-    assert servers == [NAME_SERVER], f"names are asked of {servers}, not of whom the PC's network names"
+    assert not servers, f"names are asked of {servers}, which this PC's network does not name"
     no_guest_gives_the_service_domain_its_network(pc)
     secret = hashlib.sha256(directory.encode()).hexdigest()
     pc.run(f"echo {secret} >/var/lib/secret; sync")
