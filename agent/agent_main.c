@@ -96,14 +96,17 @@ static void listen_and_reap(int listener, int signals)
 	}
 }
 
-/** Guests end with the agent: nobody else would lock them when the lease does. */
+/**
+ * Guests end with the agent: nobody else would lock them when the lease does. They are asked, and what does not end in its
+ * time is killed by agent_guest_reap().
+ */
 static void end_guests(void)
 {
 	pthread_mutex_lock(&agent.lock);
 	for (int i = 0; i < AGENT_GUESTS_MAX; i++)
 		if (agent.running[i].monitor > 0)
 			agent_guest_stop(&agent, agent.running[i].name, false);
-	for (int wait = 0, left = 1; wait < 600 && left > 0; wait++) {
+	for (int left = 1; left > 0;) {
 		agent_guest_reap(&agent);
 		left = 0;
 		for (int i = 0; i < AGENT_GUESTS_MAX; i++)
@@ -111,7 +114,6 @@ static void end_guests(void)
 		if (left > 0)
 			usleep(50000);
 	}
-	agent_guest_stop_all(&agent);
 	pthread_mutex_unlock(&agent.lock);
 }
 
