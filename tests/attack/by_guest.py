@@ -117,4 +117,5 @@ ATTACKS = [
     Attack("guest-split-locks", "guest", hostile("split-locks"), control="interrupts-end-runs"),
     Attack("guest-flood", "guest", hostile("flood"), control="relay-budget"),
     Attack("guest-extra-device", "monitor", hostile("extra-device"), control="measured-device"),
+    Attack("guest-interrupt", "monitor", hostile("interrupt"), control="monitors-inputs"),
 ]

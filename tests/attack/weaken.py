@@ -67,6 +67,9 @@ CHECKS = {
         "measures what devices a guest is given", "hypervisor/core/guest_platform.c",
         "\tmeasure_small(&guest->measurement, BULKHEAD_RECORD_DEVICE, slot, &description,\n\t\t      sizeof(description));\n",
         ""),
+    "monitors-inputs": Check(
+        "asks whether an input of a guest's I/O APIC is one that its monitor drives", "hypervisor/core/guest_platform.c",
+        "if (level > 1 || (line != LINE_SERIAL && line != LINE_CLOCK && line != LINE_POWER))", "if (level > 1)"),
     "ring-index": Check(
         "asks whether a guest's ring can hold as many requests as it says", "hypervisor/platform/virtqueue.c",
         "if ((uint16_t)(available - queue->available_seen) > queue->size)", "if (false)"),

@@ -246,6 +246,25 @@ static bool attack_extra_device(bool is_protected)
 	return memcmp(honest, other, DIGEST_BYTES) == 0;
 }
 
+/* Interrupts that no device of the guest's has asked for: every input that its monitor was not given. */
+static bool attack_interrupt(bool is_protected)
+{
+	struct guest guest = MAKE(listener, GUEST_CREATED, is_protected);
+	bool is_heard;
+
+	give_platform(&guest);
+	finish_guest(&guest, listener, (size_t)(listener_end - listener), GUEST_SEALED);
+	expect("exit", run(&guest), BULKHEAD_RUN_PORT);
+	expect("asks", RUN_FIELD(&guest, value) & 0xff, '?');
+	for (uint64_t input = 0; input < LISTEN_INPUTS; input++)
+		if (!(LISTEN_MONITORS & 1u << input))
+			call(BULKHEAD_CALL_PLATFORM_LINE, guest.handle, input, 1, 0);
+	expect("exit", run(&guest), BULKHEAD_RUN_PORT);
+	is_heard = (RUN_FIELD(&guest, value) & 0xff) != '.';
+	end(&guest);
+	return is_heard;
+}
+
 static const struct {
 	const char *name;
 	bool (*act)(bool is_protected);
@@ -263,6 +282,7 @@ static const struct {
 	{ "split-locks", attack_split_locks },
 	{ "flood", attack_flood },
 	{ "extra-device", attack_extra_device },
+	{ "interrupt", attack_interrupt },
 	{ "run-page-race", attack_run_page_race },
 	{ "vcpu-twice", attack_vcpu_twice },
 	{ "double-donation", attack_double_donation },

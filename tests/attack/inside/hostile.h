@@ -32,6 +32,12 @@
 #define FLOOD_REQUESTS 128 /* as many as a queue holds */
 #define RING_AT	       0x4000 /* table, available ring, used ring, buffer: a page each */
 
+/* Vectors of the inputs of a guest's I/O APIC, in one word of the local APIC's registers, and the inputs that its monitor may
+ * drive: the serial port's, the clock's, the power button's. */
+#define LISTEN_VECTOR	0x40
+#define LISTEN_INPUTS	24
+#define LISTEN_MONITORS 0x310
+
 #define TABLE_AT      0x3000
 #define TASK_PRIORITY 0x20
 #define STAYS	      100000
@@ -55,6 +61,7 @@ GUEST(vector_leaver);
 GUEST(vector_looker);
 GUEST(splitter);
 GUEST(flooder);
+GUEST(listener);
 
 /** make_guest() of one of them. */
 #define MAKE(name, stage, is_protected) make_guest(name, (size_t)(name##_end - (name)), stage, is_protected)

@@ -8,6 +8,7 @@
 
 #define SERIAL 0x3f8
 #define APIC   0xfee00000
+#define IO_APIC 0xfec00000
 #define AP_AT  0x2000
 #define REGISTERS 0xc0000000 /* where it puts the device's, in the window for devices */
 #define AT(label, guest) (label - guest + 0x1000)
@@ -304,6 +305,31 @@ stayer_end:
 	handler_function splitter
 splitter_end:
 
+	/* From real mode to flat 32-bit code; @guest ends with flat_segments. */
+	.macro	go_flat guest
+	lgdtl	AT(\guest\()_descriptors, \guest)
+	movl	%cr0, %eax
+	orb	$1, %al
+	movl	%eax, %cr0
+	ljmpl	$8, $AT(\guest\()_is_flat, \guest)
+	.code32
+\guest\()_is_flat:
+	movl	$16, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %ss
+	.endm
+
+	.macro	flat_segments guest
+	.balign	8
+\guest\()_descriptors:
+	.word	23
+	.long	AT(\guest\()_segments, \guest)
+	.balign	8
+\guest\()_segments:
+	.quad	0, 0x00cf9b000000ffff, 0x00cf93000000ffff
+	.endm
+
 /*
  * With a platform and a device: fills its queue with as many requests as it holds, a page each to read, and rings once. It
  * says '.' when it comes to it.
@@ -318,16 +344,7 @@ splitter_end:
 	.endm
 	guest	flooder
 	.code16
-	lgdtl	AT(4f, flooder)
-	movl	%cr0, %eax
-	orb	$1, %al
-	movl	%eax, %cr0
-	ljmpl	$8, $AT(1f, flooder)
-	.code32
-1:	movl	$16, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
-	movl	%eax, %ss
+	go_flat flooder
 	config	0x10, REGISTERS
 	config	0x14, 0
 	config	0x18, REGISTERS + 0x10000
@@ -363,11 +380,41 @@ splitter_end:
 	outb	%al, %dx
 3:	hlt
 	jmp	3b
-	.balign	8
-4:	.word	23
-	.long	AT(5f, flooder)
-	.balign	8
-5:	.quad	0, 0x00cf9b000000ffff, 0x00cf93000000ffff
+	flat_segments flooder
 flooder_end:
+
+/*
+ * With a platform: gives every input of its I/O APIC a vector, and lets its local APIC alone say what arrived. It asks for
+ * the attack with '?'; afterwards it says '!' if an input was raised that is not the monitor's, '.' otherwise.
+ */
+	guest	listener
+	.code16
+	go_flat listener
+	movl	$0x1ff, APIC + 0xf0
+	movl	$0x10, %ecx				/* the first input's redirection entry */
+	movl	$LISTEN_VECTOR, %eax
+2:	movl	%ecx, IO_APIC
+	movl	%eax, IO_APIC + 0x10
+	incl	%ecx
+	movl	%ecx, IO_APIC
+	movl	$0, IO_APIC + 0x10			/* to its only processor */
+	incl	%ecx
+	incl	%eax
+	cmpl	$(LISTEN_VECTOR + LISTEN_INPUTS), %eax
+	jb	2b
+	movw	$SERIAL, %dx
+	movb	$'?', %al
+	outb	%al, %dx
+	movl	APIC + 0x200 + LISTEN_VECTOR / 2, %eax	/* 32 vectors of the interrupt request register */
+	testl	$~LISTEN_MONITORS, %eax
+	movb	$'.', %al
+	jz	3f
+	movb	$'!', %al
+3:	movw	$SERIAL, %dx
+	outb	%al, %dx
+4:	hlt
+	jmp	4b
+	flat_segments listener
+listener_end:
 
 	.section .note.GNU-stack, "", @progbits
