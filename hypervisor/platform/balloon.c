@@ -99,8 +99,7 @@ static bool take(struct balloon *balloon, uint8_t number, struct balloon_step *s
 			return false;
 		if (virtqueue_take(queue, &balloon->chain) == VIRTQUEUE_CHAIN)
 			break;
-		/* Empty; a driver that uses the event index says that it is not only for the entry that was asked for. */
-		if (queue->broken || !queue->event_index || !virtqueue_want_notify(queue, true))
+		if (virtqueue_is_drained(queue))
 			return false;
 	}
 	/* Looking at many descriptors is work as well. */

@@ -65,8 +65,22 @@ static void interrupt(struct platform_device *device, int queue)
 		deliver(device->platform, &message);
 }
 
+/** What the relays of the device's queues still owe the guest goes on with the next step of each. */
+static void lose_relays(struct platform_device *device)
+{
+	for (unsigned int i = 0; i < device->device.queue_count; i++) {
+		struct platform_relay *relay = relay_of(device, i);
+
+		if (!relay || !relay->queue.guest.ready)
+			continue;
+		relay_lose(&relay->queue);
+		device->platform->waiting |= 1u << (device->relay_of[i] - 1);
+	}
+}
+
 static void break_device(struct platform_device *device)
 {
+	lose_relays(device);
 	virtio_pci_needs_reset(&device->device);
 	interrupt(device, -1);
 }
@@ -221,11 +235,14 @@ static void on_reset(struct virtio_device *virtio)
 static void on_notify(struct virtio_device *virtio, unsigned int queue)
 {
 	struct platform_device *device = (struct platform_device *)virtio;
+	bool is_balloon = device == device->platform->balloon_device;
 
+	if (is_balloon && !virtio_pci_is_running(virtio))
+		return;
 	/* One step at a time: what it gave up has to be told before the next. */
-	if (device == device->platform->balloon_device && !device->platform->waiting)
+	if (is_balloon && !device->platform->waiting)
 		serve_balloon(device->platform);
-	else if (device == device->platform->balloon_device)
+	else if (is_balloon)
 		device->platform->waiting |= PLATFORM_BALLOON_WAITS;
 	else if (device->relay_of[queue])
 		(void)forward(device, queue, PLATFORM_BUDGET_BYTES);
@@ -455,7 +472,6 @@ bool platform_lose(struct platform_device *device)
 {
 	if (!device->is_started)
 		return false;
-	stop_relays(device);
 	if (virtio_pci_is_running(&device->device))
 		break_device(device);
 	return true;

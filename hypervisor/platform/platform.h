@@ -141,7 +141,7 @@ bool platform_backend(struct platform_device *device, uint8_t queue);
 bool platform_release(struct platform_device *device);
 
 /**
- * The backend of a device is gone: its queues stop, and the driver hears that the device needs a reset.
+ * The backend of a device is gone: its queues are lost (relay.h), and the driver hears that the device needs a reset.
  * Returns false if the driver has not started the device, which then has no backend to lose.
  */
 bool platform_lose(struct platform_device *device);

@@ -2,16 +2,9 @@
 /*
  * Copies requests and completions between a guest's virtqueue and a backend's; see relay.h.
  */
-#include "relay.h"
+#include "relay_lost.h"
 
 #include <stddef.h>
-
-#define NONE RELAY_DESCRIPTORS
-
-/* What work costs beside the copy, in bytes of the budget: handling a request or one of its pieces, and looking at one of
- * its descriptors, which may have none. */
-#define STEP_BYTES	 2560u
-#define DESCRIPTOR_BYTES 256u
 
 struct area_descriptor {
 	uint64_t address;
@@ -32,11 +25,6 @@ enum { RING_FLAGS = 0, RING_INDEX = 2, RING_ENTRIES = 4, USED_NO_NOTIFY = 1 };
 _Static_assert(sizeof(struct area_descriptor) * RELAY_DESCRIPTORS <= RELAY_AVAILABLE_RING, "tables do not overlap");
 _Static_assert(RELAY_AVAILABLE_RING + 6 + 2 * RELAY_DESCRIPTORS <= RELAY_USED_RING, "rings do not overlap");
 _Static_assert(RELAY_USED_RING + 6 + 8 * RELAY_DESCRIPTORS <= RELAY_PAYLOAD, "payload lies behind the rings");
-
-static void spend(uint32_t *budget_bytes, uint32_t size_bytes)
-{
-	*budget_bytes -= *budget_bytes < size_bytes ? *budget_bytes : size_bytes;
-}
 
 static uint64_t payload_of(const struct relay_queue *queue, uint16_t descriptor)
 {
@@ -66,8 +54,8 @@ bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, bool 
 		.area_base = area_base,
 		.is_disk = is_disk,
 		.free_count = RELAY_DESCRIPTORS,
-		.sending_head = NONE,
-		.returning_head = NONE,
+		.sending_head = RELAY_NONE,
+		.returning_head = RELAY_NONE,
 	};
 	for (uint16_t i = 0; i < RELAY_DESCRIPTORS; i++)
 		queue->pieces[i].next = (uint16_t)(i + 1);
@@ -80,7 +68,7 @@ bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, bool 
 
 void relay_stop(struct relay_queue *queue)
 {
-	*queue = (struct relay_queue){ .sending_head = NONE, .returning_head = NONE };
+	*queue = (struct relay_queue){ .sending_head = RELAY_NONE, .returning_head = RELAY_NONE };
 }
 
 /** In the chain's order, so that pages in a row stay in a row. */
@@ -89,7 +77,7 @@ static void free_chain(struct relay_queue *queue, uint16_t head)
 	uint16_t last = head;
 
 	queue->free_count++;
-	for (; queue->pieces[last].next != NONE; last = queue->pieces[last].next)
+	for (; queue->pieces[last].next != RELAY_NONE; last = queue->pieces[last].next)
 		queue->free_count++;
 	queue->pieces[last].next = queue->free_first;
 	queue->free_first = head;
@@ -113,7 +101,7 @@ static bool continues(const struct relay_queue *queue, uint16_t last, uint16_t i
 {
 	const struct relay_piece *before = &queue->pieces[last];
 
-	return last != NONE && index == last + 1 && before->size_bytes == RELAY_PAGE_BYTES &&
+	return last != RELAY_NONE && index == last + 1 && before->size_bytes == RELAY_PAGE_BYTES &&
 	       piece->size_bytes == RELAY_PAGE_BYTES && before->device_writes == piece->device_writes;
 }
 
@@ -121,7 +109,7 @@ static bool continues(const struct relay_queue *queue, uint16_t last, uint16_t i
 static uint16_t build_chain(struct relay_queue *queue)
 {
 	const struct virtqueue_chain *chain = &queue->chain;
-	uint16_t first = queue->free_first, last = NONE;
+	uint16_t first = queue->free_first, last = RELAY_NONE;
 	uint32_t part_left = RELAY_SPLIT_BYTES;
 
 	for (unsigned int i = 0; i < chain->segment_count; i++) {
@@ -147,7 +135,7 @@ static uint16_t build_chain(struct relay_queue *queue)
 			done += size;
 		}
 	}
-	queue->pieces[last].next = NONE;
+	queue->pieces[last].next = RELAY_NONE;
 	queue->head_of[first] = chain->head;
 	queue->split.head = first;
 	queue->split.status = last;
@@ -166,9 +154,9 @@ static bool write_descriptor(struct relay_queue *queue, uint16_t index)
 	};
 	uint16_t next = piece->next;
 
-	for (; next != NONE && queue->pieces[next].is_continuation; next = queue->pieces[next].next)
+	for (; next != RELAY_NONE && queue->pieces[next].is_continuation; next = queue->pieces[next].next)
 		descriptor.size_bytes += RELAY_PAGE_BYTES;
-	if (next != NONE) {
+	if (next != RELAY_NONE) {
 		descriptor.flags |= DESCRIPTOR_NEXT;
 		descriptor.next = next;
 	}
@@ -215,16 +203,16 @@ static void send_piece(struct relay_queue *queue, const struct relay_piece *piec
 /** Copies the rest of the request being sent. Returns false when the budget ends or the guest is at fault. */
 static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struct relay_effects *effects)
 {
-	while (queue->sending_at != NONE) {
+	while (queue->sending_at != RELAY_NONE) {
 		const struct relay_piece *piece = &queue->pieces[queue->sending_at];
 
 		if (*budget_bytes < RELAY_PAGE_BYTES) {
 			effects->more = true;
 			return false;
 		}
-		spend(budget_bytes, STEP_BYTES);
+		relay_spend(budget_bytes, RELAY_STEP_BYTES);
 		if (!piece->device_writes) {
-			spend(budget_bytes, piece->size_bytes);
+			relay_spend(budget_bytes, piece->size_bytes);
 			send_piece(queue, piece);
 			if (queue->guest.broken || queue->backend_broken)
 				return false;
@@ -247,12 +235,12 @@ static bool take_request(struct relay_queue *queue, uint32_t *budget_bytes)
 		if (virtqueue_take(&queue->guest, &queue->chain) != VIRTQUEUE_CHAIN)
 			return false;
 		queue->chain_waits = true;
-		spend(budget_bytes, queue->chain.descriptor_count * DESCRIPTOR_BYTES);
+		relay_spend(budget_bytes, queue->chain.descriptor_count * RELAY_LOOK_BYTES);
 	}
 	if (queue->split.in_flight)
 		return false;
 	if (queue->split.active) /* each part looks at all of them again */
-		spend(budget_bytes, queue->chain.descriptor_count * DESCRIPTOR_BYTES);
+		relay_spend(budget_bytes, queue->chain.descriptor_count * RELAY_LOOK_BYTES);
 	needed = descriptors_needed(queue);
 	if (needed > RELAY_DESCRIPTORS && queue->is_disk &&
 	    relay_split_begin(&queue->split, &queue->chain, queue->guest.memory))
@@ -269,40 +257,34 @@ static bool take_request(struct relay_queue *queue, uint32_t *budget_bytes)
 	return true;
 }
 
-/**
- * Whether the ring is empty and the driver will say when it is not. A driver that uses the event index says so only for
- * the entry that was asked for.
- */
-static bool is_drained(struct relay_queue *queue)
-{
-	if (queue->chain_waits || queue->guest.broken || !queue->guest.event_index)
-		return true;
-	return !virtqueue_want_notify(&queue->guest, true);
-}
-
 void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct relay_effects *effects)
 {
 	bool published = false;
 
 	if (!queue->guest.ready)
 		return;
+	if (queue->is_lost) {
+		relay_discard(queue, budget_bytes, effects);
+		return;
+	}
 	while (!queue->backend_broken && !queue->guest.broken) {
-		if (queue->sending_head == NONE && budget_bytes < RELAY_PAGE_BYTES) {
+		if (queue->sending_head == RELAY_NONE && budget_bytes < RELAY_PAGE_BYTES) {
 			effects->more = true;
 			break;
 		}
-		if (queue->sending_head == NONE && !take_request(queue, &budget_bytes)) {
-			if (is_drained(queue))
+		if (queue->sending_head == RELAY_NONE && !take_request(queue, &budget_bytes)) {
+			if (queue->chain_waits || virtqueue_is_drained(&queue->guest))
 				break;
+			relay_spend(&budget_bytes, RELAY_LOOK_BYTES); /* a driver may say again and again that there is one */
 			continue;
 		}
 		if (!send_pieces(queue, &budget_bytes, effects))
 			break;
 		if (!publish(queue, queue->sending_head))
 			queue->backend_broken = true;
-		queue->sending_head = NONE;
+		queue->sending_head = RELAY_NONE;
 		published = true;
-		spend(&budget_bytes, STEP_BYTES);
+		relay_spend(&budget_bytes, RELAY_STEP_BYTES);
 	}
 	effects->notify_backend |= published && backend_wants_kick(queue);
 	effects->guest_broken |= queue->guest.broken;
@@ -327,7 +309,7 @@ static bool take_completion(struct relay_queue *queue)
 		goto lies;
 	if (entry.head >= RELAY_DESCRIPTORS || !queue->is_head[entry.head])
 		goto lies;
-	for (uint16_t at = (uint16_t)entry.head; at != NONE; at = queue->pieces[at].next)
+	for (uint16_t at = (uint16_t)entry.head; at != RELAY_NONE; at = queue->pieces[at].next)
 		if (queue->pieces[at].device_writes)
 			writable += queue->pieces[at].size_bytes;
 	if (entry.size_bytes > writable)
@@ -371,7 +353,7 @@ static void end_part(struct relay_queue *queue, struct relay_effects *effects)
 /** Copies the rest of the completion to the guest. Returns false when the budget ends or the guest is at fault. */
 static bool return_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struct relay_effects *effects)
 {
-	while (queue->returning_at != NONE && queue->returning_left) {
+	while (queue->returning_at != RELAY_NONE && queue->returning_left) {
 		const struct relay_piece *piece = &queue->pieces[queue->returning_at];
 		uint32_t size = piece->size_bytes;
 
@@ -382,7 +364,7 @@ static bool return_pieces(struct relay_queue *queue, uint32_t *budget_bytes, str
 				effects->more = true;
 				return false;
 			}
-			spend(budget_bytes, size + STEP_BYTES);
+			relay_spend(budget_bytes, size + RELAY_STEP_BYTES);
 			if (!memory_copy(queue->guest.memory, piece->guest_address, queue->area,
 					 payload_of(queue, queue->returning_at), size)) {
 				queue->guest.broken = true;
@@ -397,10 +379,10 @@ static bool return_pieces(struct relay_queue *queue, uint32_t *budget_bytes, str
 
 void relay_return(struct relay_queue *queue, uint32_t budget_bytes, struct relay_effects *effects)
 {
-	if (!queue->guest.ready)
+	if (!queue->guest.ready || queue->is_lost)
 		return;
 	while (!queue->backend_broken && !queue->guest.broken) {
-		if (queue->returning_head == NONE) {
+		if (queue->returning_head == RELAY_NONE) {
 			if (budget_bytes < RELAY_PAGE_BYTES) {
 				effects->more = true;
 				break;
@@ -411,15 +393,15 @@ void relay_return(struct relay_queue *queue, uint32_t budget_bytes, struct relay
 		if (!return_pieces(queue, &budget_bytes, effects))
 			break;
 		if (is_part(queue)) {
-			spend(&budget_bytes, queue->chain.descriptor_count * DESCRIPTOR_BYTES);
+			relay_spend(&budget_bytes, queue->chain.descriptor_count * RELAY_LOOK_BYTES);
 			end_part(queue, effects);
 		} else {
 			(void)virtqueue_complete(&queue->guest, queue->head_of[queue->returning_head],
 						 queue->returning_total, &effects->interrupt_guest);
 		}
 		free_chain(queue, queue->returning_head);
-		queue->returning_head = NONE;
-		spend(&budget_bytes, STEP_BYTES);
+		queue->returning_head = RELAY_NONE;
+		relay_spend(&budget_bytes, RELAY_STEP_BYTES);
 	}
 	effects->guest_broken |= queue->guest.broken;
 	effects->backend_broken |= queue->backend_broken;

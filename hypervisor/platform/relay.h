@@ -11,6 +11,9 @@
  * Neither side is trusted. The guest may write anything into its rings; the backend may write anything into the area
  * at any moment. The most either can do is to break its own queue. Work is bounded: a call copies at most
  * @budget_bytes and goes on where it stopped; a request waits in the guest's ring while the area is full.
+ *
+ * Without a backend, until the driver resets the device, a queue is lost: requests that only give something are taken, and
+ * what they give is lost; those that ask for something get no answer. See relay_lost.h.
  */
 #ifndef BULKHEAD_PLATFORM_RELAY_H
 #define BULKHEAD_PLATFORM_RELAY_H
@@ -72,6 +75,8 @@ struct relay_queue {
 
 	bool is_disk;
 	bool backend_broken;
+	bool is_lost;
+	uint16_t lost_next; /**< descriptor from which on requests that the backend had are looked at; while it is lost */
 };
 
 /**
@@ -87,7 +92,13 @@ bool relay_start(struct relay_queue *queue, const struct virtqueue *guest, bool 
 /** Stops relaying: requests in flight are forgotten, as a device reset demands. */
 void relay_stop(struct relay_queue *queue);
 
-/** Moves requests from the guest to the backend, copying at most @budget_bytes (at least 4096). */
+/** The backend is gone, or not to be spoken to again: nothing is read from the area or written to it any more. */
+void relay_lose(struct relay_queue *queue);
+
+/**
+ * Moves requests from the guest to the backend, copying at most @budget_bytes (at least 4096). Of a lost queue it gives
+ * those back that only give something.
+ */
 void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct relay_effects *effects);
 
 /** Moves completions from the backend to the guest, copying at most @budget_bytes (at least 4096). */

@@ -345,7 +345,7 @@ static void bar_write(struct pci_function *function, unsigned int bar, uint32_t 
 		break;
 	case REGION_NOTIFY:
 		offset = offset % REGION_BYTES / NOTIFY_STRIDE;
-		if (offset < device->queue_count && virtio_pci_is_running(device) &&
+		if (offset < device->queue_count && device->status & VIRTIO_STATUS_DRIVER_OK &&
 		    device->queues[offset].enabled && device->owner->notify)
 			device->owner->notify(device, offset);
 		break;

@@ -42,7 +42,7 @@ struct virtio_owner {
 	void (*start)(struct virtio_device *device);
 	/** The driver has reset the device; whatever is in flight must be forgotten before this returns. */
 	void (*reset)(struct virtio_device *device);
-	/** The driver notified a queue. */
+	/** The driver notified a queue; it may do so even if the device needs a reset. */
 	void (*notify)(struct virtio_device *device, unsigned int queue);
 	/** The driver wrote to the device's own configuration (already stored). */
 	void (*config_written)(struct virtio_device *device, uint32_t offset, uint32_t size_bytes);

@@ -270,3 +270,8 @@ bool virtqueue_want_notify(struct virtqueue *queue, bool wanted)
 	}
 	return available != queue->available_seen;
 }
+
+bool virtqueue_is_drained(struct virtqueue *queue)
+{
+	return queue->broken || !queue->event_index || !virtqueue_want_notify(queue, true);
+}

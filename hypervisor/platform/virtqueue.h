@@ -76,4 +76,10 @@ bool virtqueue_complete(struct virtqueue *queue, uint16_t head, uint32_t written
  */
 bool virtqueue_want_notify(struct virtqueue *queue, bool wanted);
 
+/**
+ * Whether the ring, which was found empty, needs no further look: it is still empty and the driver will say when it is not,
+ * or it is broken. A driver that uses the event index says so only for the entry that was asked for.
+ */
+bool virtqueue_is_drained(struct virtqueue *queue);
+
 #endif

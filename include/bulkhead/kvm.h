@@ -97,8 +97,8 @@ struct bulkhead_kvm_relay {
 
 /**
  * Names a device. RELEASE: the backend has let go of a device which the guest has reset; the guest sees the reset done
- * then. LOSE: the backend of a started device is gone; the guest hears that the device needs a reset. EINVAL: there is
- * nothing of the kind to tell.
+ * then. LOSE: the backend of a started device is gone; the guest hears that the device needs a reset, and what it only
+ * gives the device is taken and lost until it resets it. EINVAL: there is nothing of the kind to tell.
  */
 struct bulkhead_kvm_slot {
 	uint32_t slot;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Guest and backend of a relay queue as one hostile input: each step writes somewhere into the guest's memory or the
- * relay area, or lets the relay work. Whatever they write, the relay copies no more than its budget and, by the
+ * relay area, lets the relay work, or takes the backend away. Whatever they write, the relay copies no more than its budget and, by the
  * sanitizers, touches nothing but its own state and the two memories.
  */
 #include "fake_memory.h"
@@ -45,7 +45,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			relay_forward(&relay, 4096 + offset % 8192, &effects);
 			break;
 		default:
-			relay_return(&relay, 4096 + offset % 8192, &effects);
+			if (where >> 12 == 15)
+				relay_lose(&relay);
+			else
+				relay_return(&relay, 4096 + offset % 8192, &effects);
 			break;
 		}
 		if (fake_memory_copied > 4096u + offset % 8192 || relay.free_count > RELAY_DESCRIPTORS ||

@@ -400,6 +400,24 @@ static void a_lost_backend_is_told_and_another_takes_over(void **state)
 	assert_int_equal(((uint16_t *)guest_memory(USED))[1], 1);
 }
 
+/** The guest's processor, which does nothing of its own. */
+static void rest(struct vcpu *vcpu)
+{
+	struct bulkhead_run *run = page_at(vcpu->run_page.value);
+
+	run->exit = BULKHEAD_RUN_INTERRUPT;
+}
+
+/** Enters the guest until nothing waits. */
+static void run_to_rest(uint64_t handle)
+{
+	fake_on_run = rest;
+	do
+		assert_int_equal(call(BULKHEAD_CALL_VCPU_RUN, handle, 0, 0, 0), BULKHEAD_OK);
+	while (run_page()->exit == BULKHEAD_RUN_KICK);
+	fake_on_run = NULL;
+}
+
 static void work_for_a_lost_backend_ends(void **state)
 {
 	uint64_t handle = make_running(), effects;
@@ -411,7 +429,55 @@ static void work_for_a_lost_backend_ends(void **state)
 	assert_int_equal(run_page()->exit, BULKHEAD_RUN_KICK);
 	assert_int_not_equal(guest_of(handle)->platform->platform.waiting, 0);
 	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_LOSE, handle, SLOT, &effects), BULKHEAD_OK);
+	run_to_rest(handle);
 	assert_int_equal(guest_of(handle)->platform->platform.waiting, 0);
+	assert_int_equal(((uint16_t *)guest_memory(USED))[1], 20);
+}
+
+static void what_the_guest_only_gives_a_lost_backend_is_taken(void **state)
+{
+	uint64_t handle = make_running(), effects;
+	uint16_t *used = (uint16_t *)guest_memory(USED), *area = page_at(AREA(1));
+
+	(void)state;
+	start_driver(handle, 0);
+	make_requests(1, 512, false);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	assert_int_equal(used[1], 0);
+	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_LOSE, handle, SLOT, &effects), BULKHEAD_OK);
+	run_to_rest(handle);
+	assert_int_equal(used[1], 1);
+	/* Told again, it is not given back again. */
+	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_LOSE, handle, SLOT, &effects), BULKHEAD_OK);
+	run_to_rest(handle);
+	assert_int_equal(used[1], 1);
+	/* What comes then is taken when it comes; the relay area is left alone. */
+	make_requests(3, 512, false);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	assert_int_equal(used[1], 4);
+	make_requests(1, 512, true);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	assert_int_equal(used[1], 4);
+	assert_int_equal(area[1], 1);
+}
+
+static void what_the_guest_only_gives_a_liar_is_taken(void **state)
+{
+	uint64_t handle = make_running(), effects;
+	uint16_t *used = (uint16_t *)guest_memory(USED);
+
+	(void)state;
+	start_driver(handle, 0);
+	make_requests(2, 512, false);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	complete(200, 0); /* one that it never had */
+	assert_int_equal(call2(BULKHEAD_CALL_PLATFORM_BACKEND, handle, SLOT << 8, &effects), BULKHEAD_OK);
+	assert_int_equal(read_at(handle, REGISTERS + 0x14, 1), 15 | 64);
+	run_to_rest(handle);
+	assert_int_equal(used[1], 2);
+	make_requests(1, 512, false);
+	write_at(handle, REGISTERS + 0x3000, 2, 0);
+	assert_int_equal(used[1], 3);
 }
 
 static void rings_outside_memory_break_the_device(void **state)
@@ -583,6 +649,8 @@ int main(void)
 		TEST(a_reset_is_done_when_the_backend_let_go),
 		TEST(a_lost_backend_is_told_and_another_takes_over),
 		TEST(work_for_a_lost_backend_ends),
+		TEST(what_the_guest_only_gives_a_lost_backend_is_taken),
+		TEST(what_the_guest_only_gives_a_liar_is_taken),
 		TEST(rings_outside_memory_break_the_device),
 		TEST(the_power_button_interrupts_until_it_is_acknowledged),
 		TEST(the_end_gives_everything_back),
