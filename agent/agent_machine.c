@@ -273,7 +273,7 @@ int agent_machine_serve(struct agent *agent, struct agent_running *running,
 	if (result == 0)
 		result = serve(agent, running, AGENT_CONFIG_DISK, disk, sizeof(disk) / sizeof(disk[0]),
 			       machine->config_disk, "configuration disk", error);
-	if (result == 0)
+	if (result == 0 && machine->has_port)
 		result = serve(agent, running, AGENT_PORT, port, sizeof(port) / sizeof(port[0]), machine->port,
 			       "helper's port", error);
 	return result || !machine->has_card ? result : serve_card(agent, running, machine, error);
@@ -316,6 +316,7 @@ int agent_machine_write(struct agent *agent, const struct agent_running *running
 		result = plan_card(agent, running, machine, error);
 	if (result != 0)
 		return result;
+	machine->has_port = descriptor.read.has_guest_agent;
 	strcpy(machine->descriptor, descriptor.text);
 	result = write_descriptor(running, &descriptor, descriptor_file, key_file);
 	if (result == 0)

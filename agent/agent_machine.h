@@ -14,8 +14,8 @@ struct agent_machine {
 	char config[AGENT_PATH_MAX];	  /* the monitor's configuration */
 	char descriptor[DESCRIPTOR_TEXT_MAX]; /* signed text */
 	char config_disk[AGENT_PATH_MAX]; /* socket at which the configuration disk is served */
-	char port[AGENT_PATH_MAX];	  /* of the helper's port */
-	bool has_card;
+	bool has_port, has_card;
+	char port[AGENT_PATH_MAX]; /* of the helper's port */
 	char card[AGENT_PATH_MAX]; /* the network card's socket */
 	char tap[16], mac[18], address[20], gateway[16], resolver[16]; /* resolver: empty where none is known */
 };
@@ -29,8 +29,9 @@ int agent_machine_write(struct agent *agent, const struct agent_running *running
 			struct agent_machine *machine, char error[AGENT_ERROR_MAX]);
 
 /**
- * Starts what serves the configuration disk (`config_file`), the port of the guest's helper (which is spoken to at
- * "guest-agent" beside it) and the network card; running->servers gets the processes. Returns 0 or negative errno with one line in `error`.
+ * Starts what serves the configuration disk (`config_file`) and, where the guest has them, the port of its helper (which
+ * is spoken to at "guest-agent" beside it) and the network card; running->servers gets the processes. Returns 0 or negative
+ * errno with one line in `error`.
  */
 int agent_machine_serve(struct agent *agent, struct agent_running *running,
 			const struct agent_machine *machine, const char *config_file,

@@ -15,11 +15,23 @@
 
 #define FILE_NAME "descriptor"
 
-const struct descriptor own_machine_usual = {.memory_mib = 2048, .processors = 2, .has_network = true};
+const struct descriptor own_machine_usual = {
+    .memory_mib = 2048, .processors = 2, .has_network = true, .has_guest_agent = true};
+
+/** Takes one thing that a guest has or has not. Returns whether what is said of it, if anything, is a truth value. */
+static bool settle_one(const json_t *settings, const char *name, bool *has)
+{
+	const json_t *value = json_object_get(settings, name);
+
+	if (value && !json_is_boolean(value))
+		return false;
+	if (value)
+		*has = json_is_true(value);
+	return true;
+}
 
 int own_machine_settle(struct personal *personal, const json_t *settings, struct descriptor *machine)
 {
-	const json_t *network = json_object_get(settings, "network");
 	int64_t number;
 
 	if (json_object_get(settings, "memory_mib")) {
@@ -34,17 +46,18 @@ int own_machine_settle(struct personal *personal, const json_t *settings, struct
 			return personal_complain(personal, -EINVAL, "it has 1 to 16 processors");
 		machine->processors = (uint32_t)number;
 	}
-	if (network && !json_is_boolean(network))
+	if (!settle_one(settings, "network", &machine->has_network))
 		return personal_complain(personal, -EINVAL, "it has a network card or has none");
-	if (network)
-		machine->has_network = json_is_true(network);
+	if (!settle_one(settings, "guest_agent", &machine->has_guest_agent))
+		return personal_complain(personal, -EINVAL, "it has a port for its guest agent or has none");
 	return 0;
 }
 
 json_t *own_machine_settings(const struct descriptor *machine)
 {
-	return json_pack("{s:i, s:i, s:b}", "memory_mib", (int)machine->memory_mib, "processors", (int)machine->processors,
-			 "network", machine->has_network);
+	return json_pack("{s:i, s:i, s:b, s:b}", "memory_mib", (int)machine->memory_mib, "processors",
+			 (int)machine->processors, "network", machine->has_network, "guest_agent",
+			 machine->has_guest_agent);
 }
 
 /** The guest's key for signing, made of 32 bytes that the vault keeps. */

@@ -1,5 +1,5 @@
 /**
- * What a guest of the person's own is: memory, processors, network card, and what it must measure as.
+ * What a guest of the person's own is: memory, processors, network card, its agent's port, and what it must measure as.
  * No company signs that; the person's own vault does, on the PC where the guest runs, with a key of the
  * guest that never leaves the vault's keeping. So whoever changes the PC's disk can make no other machine
  * of it: its monitor ends what measures otherwise.
@@ -17,7 +17,7 @@
 extern const struct descriptor own_machine_usual;
 
 /**
- * Takes what `settings` says ("memory_mib", "processors", "network"; each may be absent) into `machine`.
+ * Takes what `settings` says ("memory_mib", "processors", "network", "guest_agent"; each may be absent) into `machine`.
  * Returns 0 or -EINVAL with the error.
  */
 int own_machine_settle(struct personal *personal, const json_t *settings, struct descriptor *machine);

@@ -213,7 +213,15 @@ static json_t *personal(const struct cli_context *context, const char *action)
 	return request;
 }
 
-/** What --memory, --processors, --network and --no-network say of a guest of one's own; NULL after saying what is wrong. */
+/** Sets "field" by --NAME or --no-NAME, if one of them is there. */
+static void set_switch(const struct cli_context *context, json_t *settings, const char *field, const char *name,
+		       const char *no_name)
+{
+	if (cli_switch(context, name) || cli_switch(context, no_name))
+		json_object_set_new(settings, field, json_boolean(!cli_switch(context, no_name)));
+}
+
+/** What MACHINE_OPTIONS say of a guest of one's own; NULL after saying what is wrong. */
 static json_t *machine_settings(const struct cli_context *context)
 {
 	json_t *settings = json_object();
@@ -228,8 +236,8 @@ static json_t *machine_settings(const struct cli_context *context)
 		json_object_set_new(settings, "memory_mib", json_integer((json_int_t)(memory >> 20)));
 	if (processors)
 		json_object_set_new(settings, "processors", json_integer((json_int_t)processors));
-	if (cli_switch(context, "network") || cli_switch(context, "no-network"))
-		json_object_set_new(settings, "network", json_boolean(!cli_switch(context, "no-network")));
+	set_switch(context, settings, "network", "network", "no-network");
+	set_switch(context, settings, "guest_agent", "guest-agent", "no-guest-agent");
 	return settings;
 }
 
@@ -264,10 +272,12 @@ static int run_describe(const struct cli_context *context)
 	json_object_set_new(request, "machine", settings);
 	status = call(context, request, -1, &result);
 	if (status == CLI_OK)
-		printf("%s: %d MiB, %d processors, %s network card, from the next start on.\n", cli_argument(context, 0),
+		printf("%s: %d MiB, %d processors, %s network card, %s port for its guest agent, from the next start on.\n",
+		       cli_argument(context, 0),
 		       (int)json_integer_value(json_object_get(result, "memory_mib")),
 		       (int)json_integer_value(json_object_get(result, "processors")),
-		       json_is_true(json_object_get(result, "network")) ? "a" : "no");
+		       json_is_true(json_object_get(result, "network")) ? "a" : "no",
+		       json_is_true(json_object_get(result, "guest_agent")) ? "a" : "no");
 	json_decref(result);
 	return status;
 }
@@ -441,7 +451,9 @@ static const struct cli_option stop_options[] = {
 	{"memory", "SIZE", "its memory, an even number of MiB (at first 2G)", 0, false},       \
 	    {"processors", "N", "1 to 16 (at first 2)", 0, false},                             \
 	    {"network", NULL, "it has a network card (at first it has)", 0, false},            \
-	    {"no-network", NULL, "it has none", 0, false}
+	    {"no-network", NULL, "it has none", 0, false},                                     \
+	    {"guest-agent", NULL, "it has a port for qemu-guest-agent (at first it has)", 0, false}, \
+	    {"no-guest-agent", NULL, "it has none", 0, false}
 
 static const struct cli_option create_options[] = {
     {"disk", "FILE", "the raw disk to start from: a file, or a disk of this PC", 0, true}, MACHINE_OPTIONS, AGENT_LINK_OPTIONS, {0}};

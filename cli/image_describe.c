@@ -36,14 +36,16 @@ static int sign(const struct cli_context *context, const struct descriptor *desc
 			status = cli_fail(context, "%s: %s", file, strerror(-error));
 	}
 	if (!status)
-		printf("%s: %u MiB, %u processor%s, %s network card, signed.\n", file, descriptor->memory_mib,
-		       descriptor->processors, descriptor->processors == 1 ? "" : "s", descriptor->has_network ? "a" : "no");
+		printf("%s: %u MiB, %u processor%s, %s network card, %s port for its guest agent, signed.\n", file,
+		       descriptor->memory_mib, descriptor->processors, descriptor->processors == 1 ? "" : "s",
+		       descriptor->has_network ? "a" : "no", descriptor->has_guest_agent ? "a" : "no");
 	return status;
 }
 
 static int run(const struct cli_context *context)
 {
-	struct descriptor descriptor = {.has_network = cli_switch(context, "network")};
+	struct descriptor descriptor = {.has_network = cli_switch(context, "network"),
+					.has_guest_agent = !cli_switch(context, "no-guest-agent")};
 	uint64_t memory = 2ull << 30, processors = 2;
 	const char *machine = cli_value(context, "machine"), *monitor = cli_value(context, "monitor");
 	char *platform, error[MEASURE_ERROR_MAX];
@@ -71,6 +73,7 @@ static const struct cli_option options[] = {
 	{"memory", "SIZE", "the guest's memory, an even number of MiB [2G]", 'm', false},
 	{"processors", "N", "1 to 16 [2]", 'p', false},
 	{"network", NULL, "the guest has a network card", 0, false},
+	{"no-guest-agent", NULL, "it has no port for qemu-guest-agent: nobody can ask it to hold its file systems still", 0, false},
 	{"machine", "FILE", "what boots: the lines of the PCs' own /etc/bulkhead/machine (firmware = FILE)", 0, true},
 	{"key", "FILE", "a key file of the role images", 'k', true},
 	{"monitor", "FILE", "the program that measures [as installed]", 0, false},

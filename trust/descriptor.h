@@ -7,10 +7,14 @@
  *   memory 2048              MiB, even
  *   processors 2
  *   network yes|no           whether it has a network card
+ *   guest-agent yes|no       whether it has a port for the agent in it (qemu-guest-agent)
  *   measurement HEX          64 digits: what the hypervisor says of it when it is sealed
  *   signature HEX            128 digits: Ed25519 over DESCRIPTOR_CONTEXT and the lines before
  *
- * The first three are what a monitor's configuration is made from. A wrong one makes another guest,
+ * Descriptors of context 2 have no line for the port and are read as if it said yes: every guest that they were made of
+ * had one.
+ *
+ * All but the last two are what a monitor's configuration is made from. A wrong one makes another guest,
  * which measures differently: the measurement alone decides.
  */
 #ifndef TRUST_DESCRIPTOR_H
@@ -22,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DESCRIPTOR_CONTEXT	     "bulkhead guest descriptor 2\n"
+#define DESCRIPTOR_CONTEXT	     "bulkhead guest descriptor 3\n"
 #define DESCRIPTOR_TEXT_MAX	     512 /* with the terminator */
 #define DESCRIPTOR_MEASUREMENT_BYTES 32
 #define DESCRIPTOR_MEMORY_MIB_LEAST  64
@@ -32,7 +36,7 @@
 struct descriptor {
 	uint32_t memory_mib; /* DESCRIPTOR_MEMORY_MIB_LEAST to _MOST, even */
 	uint32_t processors; /* 1 to DESCRIPTOR_PROCESSORS_MOST */
-	bool has_network;
+	bool has_network, has_guest_agent;
 	uint8_t measurement[DESCRIPTOR_MEASUREMENT_BYTES];
 };
 

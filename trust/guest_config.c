@@ -56,7 +56,8 @@ int guest_config_write(const struct guest_config *config, const struct descripto
 
 	*text = NULL;
 	if (!config->name || (config->platform && !are_platform_lines(config->platform)) ||
-	    (descriptor->has_network && (!config->network || !config->mac)))
+	    (descriptor->has_network && (!config->network || !config->mac)) ||
+	    (descriptor->has_guest_agent && !config->guest_agent))
 		return -EINVAL;
 	out = open_memstream(text, &size);
 	if (!out)
@@ -73,7 +74,8 @@ int guest_config_write(const struct guest_config *config, const struct descripto
 		put(out, "network", config->network, &result);
 		put(out, "mac", config->mac, &result);
 	}
-	put(out, "guest-agent", config->guest_agent, &result);
+	if (descriptor->has_guest_agent)
+		put(out, "guest-agent", config->guest_agent, &result);
 	put(out, "console", config->console, &result);
 	put(out, "control", config->control, &result);
 	put(out, "descriptor", config->descriptor, &result);

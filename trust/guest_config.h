@@ -18,14 +18,14 @@ struct guest_config {
 	const char *system, *user, *config; /* the disks' sockets */
 	const char *network;	    /* the card's socket; used where the descriptor has a card */
 	const char *mac;
-	const char *guest_agent;       /* socket of the port of the guest's helper */
+	const char *guest_agent;       /* socket of the port of the guest's helper; used where the descriptor has one */
 	const char *console, *control; /* sockets to listen on */
 	const char *descriptor, *descriptor_key; /* files */
 };
 
 /**
  * Writes the text, to be freed by the caller. Returns 0, -EINVAL (a text holds a newline; the platform's
- * lines say what the descriptor decides; a card without a socket), or -ENOMEM.
+ * lines say what the descriptor decides; a card or port without a socket), or -ENOMEM.
  */
 int guest_config_write(const struct guest_config *config, const struct descriptor *descriptor,
 		       char **text);

@@ -61,7 +61,7 @@ def debian_disk():
 
 
 OVMF = os.environ.get("GUEST_OVMF", "/usr/share/ovmf/OVMF.fd")
-DESCRIPTOR_CONTEXT = b"bulkhead guest descriptor 2\n"
+DESCRIPTOR_CONTEXT = b"bulkhead guest descriptor 3\n"
 
 
 def describe_firmware_guest():
@@ -76,7 +76,7 @@ def describe_firmware_guest():
         file.write(f"name = test\nmemory = 512M\nprocessors = 1\nfirmware = {OVMF}\ndisk = /nowhere\n")
     measured = subprocess.run([os.path.join(quick.build_folder(), "monitor/monitor"), "--measure", configuration],
                               check=True, capture_output=True, text=True).stdout.strip()
-    lines = f"memory 512\nprocessors 1\nnetwork no\nmeasurement {measured}\n"
+    lines = f"memory 512\nprocessors 1\nnetwork no\nguest-agent no\nmeasurement {measured}\n"
     with open(text, "wb") as file:
         file.write(DESCRIPTOR_CONTEXT + lines.encode())
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)

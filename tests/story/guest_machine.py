@@ -126,7 +126,7 @@ def the_pc_makes_the_machine_that_was_described(directory, keep):
     with open(os.path.join(folder, "machine"), encoding="ascii") as file:
         lines = file.read().splitlines()
     for line in ("name = work", "memory = 128M", "processors = 2", "protected = yes", f"disk = {folder}/config",
-                 f"descriptor = {folder}/descriptor", f"console = {folder}/console"):
+                 f"descriptor = {folder}/descriptor", f"console = {folder}/console", f"guest-agent = {folder}/port"):
         assert line in lines, (line, lines)
     pc.end("work")
     # Something else that boots measures as another guest: one byte of it is enough.
@@ -135,6 +135,24 @@ def the_pc_makes_the_machine_that_was_described(directory, keep):
         file.write(b"\1")
     pc.start("work")
     assert measured(pc) != described["measurement"]
+
+
+def a_guest_described_without_a_port_for_its_agent_has_none(directory, keep):
+    def make(company):
+        path = os.path.join(directory, "one.descriptor")
+        company.admin("image", "describe", path, "--machine", os.path.join(directory, "machine"), "--monitor", MONITOR, "--key",
+                      company.key("images.key"), "--memory", "128M", "--no-guest-agent")
+        return path
+
+    _, pc, _ = set_up(directory, keep, ("one", make))
+    described = fields(os.path.join(directory, "one.descriptor"))
+    assert described["guest-agent"] == "no", described
+    pc.start("work")
+    assert measured(pc) == described["measurement"], described
+    folder = os.path.join(pc.run_directory, "agent.guests/work")
+    with open(os.path.join(folder, "machine"), encoding="ascii") as file:
+        assert "guest-agent" not in file.read()
+    assert not os.path.exists(os.path.join(folder, "port"))
 
 
 def a_release_without_a_descriptor_does_not_start(directory, keep):
@@ -212,7 +230,7 @@ def an_own_guest_is_the_machine_that_its_owners_vault_signed(directory, keep):
     pc.command("guest", "create", "mine", "--disk", raw, "--memory", "128M", "--processors", "1", "--no-network")
     path = os.path.join(pc.data, "guests/mine/descriptor")
     made = fields(path)
-    assert (made["memory"], made["processors"], made["network"]) == ("128", "1", "no"), made
+    assert (made["memory"], made["processors"], made["network"], made["guest-agent"]) == ("128", "1", "no", "yes"), made
     pc.start("mine")
     assert measured(pc, "mine") == made["measurement"], made
     pc.end("mine")
@@ -227,9 +245,9 @@ def an_own_guest_is_the_machine_that_its_owners_vault_signed(directory, keep):
     os.unlink(path)
     refused(pc, "it has no descriptor", "mine")
     # Its owner says it anew; what is not named stays usual. And what was signed before starts nothing any more.
-    pc.command("guest", "describe", "mine", "--memory", "192M", "--no-network")
+    pc.command("guest", "describe", "mine", "--memory", "192M", "--no-network", "--no-guest-agent")
     made = fields(path)
-    assert (made["memory"], made["processors"]) == ("192", "2"), made
+    assert (made["memory"], made["processors"], made["guest-agent"]) == ("192", "2", "no"), made
     pc.start("mine")
     assert measured(pc, "mine") == made["measurement"], made
     pc.end("mine")
@@ -252,7 +270,8 @@ def keys_wait_for_the_monitor(directory, keep):
 
 
 if __name__ == "__main__":
-    tell([the_pc_makes_the_machine_that_was_described, a_release_without_a_descriptor_does_not_start,
+    tell([the_pc_makes_the_machine_that_was_described, a_guest_described_without_a_port_for_its_agent_has_none,
+          a_release_without_a_descriptor_does_not_start,
           a_descriptor_by_another_key_starts_nothing, another_releases_manifest_starts_nothing,
           a_guest_that_is_to_end_feels_its_power_button, a_card_without_a_network_on_this_pc_starts_nothing,
           an_own_guest_is_the_machine_that_its_owners_vault_signed, keys_wait_for_the_monitor])

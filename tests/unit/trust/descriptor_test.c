@@ -4,11 +4,13 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const struct descriptor usual = {
-    .memory_mib = 2048, .processors = 2, .has_network = true, .measurement = {0xab, 0xcd}};
+    .memory_mib = 2048, .processors = 2, .has_network = true, .has_guest_agent = true, .measurement = {0xab, 0xcd}};
 
 static void make_key(struct signing_key *key)
 {
@@ -19,7 +21,7 @@ static void make_key(struct signing_key *key)
 static void what_was_signed_is_what_is_read(void **state)
 {
 	static const char begins[] =
-	    "memory 2048\nprocessors 2\nnetwork yes\nmeasurement abcd00";
+	    "memory 2048\nprocessors 2\nnetwork yes\nguest-agent yes\nmeasurement abcd00";
 	char text[DESCRIPTOR_TEXT_MAX];
 	struct descriptor read;
 	struct signing_key key;
@@ -64,10 +66,16 @@ static void another_key_or_any_other_byte_is_refused(void **state)
 static void other_spellings_of_the_same_are_refused(void **state)
 {
 	static const char *const heads[] = {
-	    "memory 02048\nprocessors 2\nnetwork yes\n", "memory 2048\nprocessors +2\nnetwork yes\n",
-	    "memory 2048 processors 2 network yes\n",	  "memory  2048\nprocessors 2\nnetwork yes\n",
-	    "memory 2048\nprocessors 2\nnetwork YES\n",  "\nmemory 2048\nprocessors 2\nnetwork yes\n",
-	    "memory 4294969344\nprocessors 2\nnetwork yes\n"};
+	    "memory 02048\nprocessors 2\nnetwork yes\nguest-agent yes\n",
+	    "memory 2048\nprocessors +2\nnetwork yes\nguest-agent yes\n",
+	    "memory 2048 processors 2 network yes guest-agent yes\n",
+	    "memory  2048\nprocessors 2\nnetwork yes\nguest-agent yes\n",
+	    "memory 2048\nprocessors 2\nnetwork YES\nguest-agent yes\n",
+	    "memory 2048\nprocessors 2\nnetwork yes\nguest-agent Yes\n",
+	    "memory 2048\nprocessors 2\nguest-agent yes\nnetwork yes\n",
+	    "memory 2048\nprocessors 2\nnetwork yes\nguest-agent yes\nguest-agent yes\n",
+	    "\nmemory 2048\nprocessors 2\nnetwork yes\nguest-agent yes\n",
+	    "memory 4294969344\nprocessors 2\nnetwork yes\nguest-agent yes\n"};
 	char text[DESCRIPTOR_TEXT_MAX], changed[2 * DESCRIPTOR_TEXT_MAX];
 	struct signing_key key;
 	struct descriptor read;
@@ -81,6 +89,34 @@ static void other_spellings_of_the_same_are_refused(void **state)
 		assert_int_equal(descriptor_verify(changed, strlen(changed), &key.public_half, &read),
 				 -EBADMSG);
 	}
+}
+
+/** As they were signed when every guest had a port for its agent. */
+static void descriptors_from_before_the_port_was_named_have_it(void **state)
+{
+	char lines[DESCRIPTOR_TEXT_MAX], message[2 * DESCRIPTOR_TEXT_MAX], digits[65], hex[2 * crypto_sign_BYTES + 1];
+	char text[2 * DESCRIPTOR_TEXT_MAX];
+	uint8_t signature[crypto_sign_BYTES];
+	struct signing_key key;
+	struct descriptor read;
+
+	(void)state;
+	make_key(&key);
+	sodium_bin2hex(digits, sizeof(digits), usual.measurement, sizeof(usual.measurement));
+	snprintf(lines, sizeof(lines), "memory 2048\nprocessors 2\nnetwork yes\nmeasurement %s\n", digits);
+	snprintf(message, sizeof(message), "bulkhead guest descriptor 2\n%s", lines);
+	crypto_sign_detached(signature, NULL, (const uint8_t *)message, strlen(message), key.secret);
+	sodium_bin2hex(hex, sizeof(hex), signature, sizeof(signature));
+	snprintf(text, sizeof(text), "%ssignature %s\n", lines, hex);
+	assert_int_equal(descriptor_verify(text, strlen(text), &key.public_half, &read), 0);
+	assert_memory_equal(&read, &usual, sizeof(read));
+	/* What was signed with the line is not taken without it, nor the other way round. */
+	snprintf(text, sizeof(text), "memory 2048\nprocessors 2\nnetwork yes\nguest-agent yes\nmeasurement %s\nsignature %s\n",
+		 digits, hex);
+	assert_int_equal(descriptor_verify(text, strlen(text), &key.public_half, &read), -EKEYREJECTED);
+	assert_int_equal(descriptor_sign(&usual, &key, message), 0);
+	snprintf(text, sizeof(text), "%s%s", lines, strstr(message, "signature"));
+	assert_int_equal(descriptor_verify(text, strlen(text), &key.public_half, &read), -EKEYREJECTED);
 }
 
 static void machines_that_no_monitor_makes_are_not_signed(void **state)
@@ -120,6 +156,11 @@ static void the_configuration_says_what_the_descriptor_says(void **state)
 	without.has_network = false;
 	assert_int_equal(guest_config_write(&start, &without, &text), 0);
 	assert_null(strstr(text, "network"));
+	assert_non_null(strstr(text, "guest-agent = /run/port\n"));
+	free(text);
+	without.has_guest_agent = false;
+	assert_int_equal(guest_config_write(&start, &without, &text), 0);
+	assert_null(strstr(text, "guest-agent"));
 	free(text);
 }
 
@@ -142,6 +183,9 @@ static void neither_platform_nor_names_can_add_other_lines(void **state)
 	config = start;
 	config.mac = NULL; /* a card that would not be there measures otherwise */
 	assert_int_equal(guest_config_write(&config, &usual, &text), -EINVAL);
+	config = start;
+	config.guest_agent = NULL; /* and so does a port */
+	assert_int_equal(guest_config_write(&config, &usual, &text), -EINVAL);
 }
 
 int main(void)
@@ -150,6 +194,7 @@ int main(void)
 	    cmocka_unit_test(what_was_signed_is_what_is_read),
 	    cmocka_unit_test(another_key_or_any_other_byte_is_refused),
 	    cmocka_unit_test(other_spellings_of_the_same_are_refused),
+	    cmocka_unit_test(descriptors_from_before_the_port_was_named_have_it),
 	    cmocka_unit_test(machines_that_no_monitor_makes_are_not_signed),
 	    cmocka_unit_test(the_configuration_says_what_the_descriptor_says),
 	    cmocka_unit_test(neither_platform_nor_names_can_add_other_lines),
