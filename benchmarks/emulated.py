@@ -30,9 +30,9 @@ def build(*targets):
     return folder
 
 
-def run_case(side, case, files, modules=()):
+def run_case(side, case, files, modules=(), extra=()):
     """Boots one side and runs one case, a file of the building machine. `files`: more of them, {path inside: file};
-    `modules` of its Linux. Returns the values that the case reported, {key: text}."""
+    `modules` of its Linux; `extra` arguments of QEMU. Returns the values that the case reported, {key: text}."""
     name = os.path.basename(os.path.dirname(case))
     print(f"running: {side}", file=sys.stderr, flush=True)
     folder = os.path.join(WORK, side)
@@ -40,7 +40,8 @@ def run_case(side, case, files, modules=()):
     initrd = quick.initrd(os.path.join(folder, "initrd"), modules=("kvm_amd", *modules),
                           extra=dict(files, **{f"cases/{name}": case}))
     boot = quick.boot(HOW[side], folder, [name], initrd_path=initrd, more="loglevel=2")
-    with machine.Pc(f"{side}-pc", boot, cpus=1, icount=machine.ICOUNT, network=False, scratch_mib=0) as pc:
+    with machine.Pc(f"{side}-pc", boot, cpus=1, icount=machine.ICOUNT, network=False, scratch_mib=0,
+                    extra=extra) as pc:
         pc.start()
         session = sessions.Session(pc).run(3600)
     if session.up["bulkhead"] != ("yes" if side == "ours" else "no"):
