@@ -76,7 +76,10 @@ bool descriptor_check(const struct config *config, const uint8_t measured[BULKHE
 	if (!memcmp(expected, measured, sizeof(expected)))
 		return true;
 	descriptor_print(measured, is);
-	snprintf(error, error_bytes, "%s: this guest is not the one its descriptor %s names: it measures as %s", config->name,
-		 config->descriptor, is);
+	snprintf(error, error_bytes,
+		 "%s: this guest is not the one its descriptor names; describe it anew with this PC's release of Bulkhead (bulkhead "
+		 "image describe, or guest describe of your own), or go back to the version before (guest revert); it measures as %s, "
+		 "unlike %s",
+		 config->name, is, config->descriptor);
 	return false;
 }

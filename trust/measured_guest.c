@@ -34,7 +34,8 @@ const char *measured_guest_reason(int result)
 	case -EAGAIN:
 		return "the guest is not sealed yet, and could still become another one";
 	case -EXDEV:
-		return "this is not the guest that its descriptor names: it measures otherwise, so no key comes out for it";
+		return "this is not the guest that its descriptor names: it measures otherwise, so no key comes out for it; describe it "
+		       "anew with this PC's release of Bulkhead (bulkhead image describe), or go back to the version before";
 	default:
 		return "the guest cannot be held against its descriptor";
 	}

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -176,6 +177,48 @@ static void a_descriptor_holds_for_its_key_and_measurement_only(void **state)
 	assert_non_null(descriptor_parse(text, key_text, read));
 }
 
+static void write_text(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+/** Whoever reads the line knows what to do, also where only its beginning is shown. */
+static void another_guest_is_refused_with_a_remedy(void **state)
+{
+	struct descriptor descriptor = { .memory_mib = 512, .processors = 2, .measurement = { 7 } };
+	struct config work = { .name = (char *)"work", .descriptor = (char *)"launch-test.descriptor",
+			       .descriptor_key = (char *)"launch-test.key" };
+	char text[DESCRIPTOR_TEXT_MAX], key_text[66], hex[65], error[512];
+	uint8_t measured[32] = { 7 };
+	struct signing_key key;
+
+	(void)state;
+	assert_int_equal(signing_key_start(), 0);
+	assert_int_equal(signing_key_generate(&key, "images"), 0);
+	assert_int_equal(descriptor_sign(&descriptor, &key, text), 0);
+	descriptor_print(key.public_half.bytes, hex);
+	snprintf(key_text, sizeof(key_text), "%s\n", hex);
+	write_text(work.descriptor, text);
+	write_text(work.descriptor_key, key_text);
+	assert_true(descriptor_check(&work, measured, error, sizeof(error)));
+	measured[31]++;
+	assert_false(descriptor_check(&work, measured, error, sizeof(error)));
+	descriptor_print(measured, hex);
+	assert_non_null(strstr(error, hex));
+	assert_non_null(strstr(error, work.descriptor));
+	error[256] = '\0';
+	assert_int_equal(strncmp(error, "work: this guest is not the one its descriptor names; describe it anew", 70), 0);
+	assert_non_null(strstr(error, "image describe"));
+	assert_non_null(strstr(error, "guest describe"));
+	assert_non_null(strstr(error, "guest revert"));
+	unlink(work.descriptor);
+	unlink(work.descriptor_key);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +227,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(anything_that_differs_measures_differently, make_machine, free_machine),
 		cmocka_unit_test(firmware_and_what_it_is_told_are_measured),
 		cmocka_unit_test(a_descriptor_holds_for_its_key_and_measurement_only),
+		cmocka_unit_test(another_guest_is_refused_with_a_remedy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
