@@ -53,7 +53,7 @@ static void connect_guest(const struct console *console, struct console_guest *g
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int file;
 
-	if (guest->file >= 0 || strcmp(guest->state, "running") != 0 || strlen(guest->path) >= sizeof(address.sun_path))
+	if (guest->file >= 0 || guest->is_taken || strcmp(guest->state, "running") != 0 || strlen(guest->path) >= sizeof(address.sun_path))
 		return;
 	memcpy(address.sun_path, guest->path, strlen(guest->path));
 	file = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -127,8 +127,10 @@ void console_refresh(struct console *console)
 	console->company = refresh_one(console, console->company_socket, false);
 	console->personal = refresh_one(console, console->personal_socket, true);
 	for (int i = 0; i < console->guest_count; i++) {
-		if (strcmp(console->guests[i].state, "running") != 0)
+		if (strcmp(console->guests[i].state, "running") != 0) {
 			disconnect(&console->guests[i]);
+			console->guests[i].is_taken = false;
+		}
 		connect_guest(console, &console->guests[i]);
 	}
 }
@@ -206,6 +208,14 @@ static void take_typed(struct console *console, const char *typed, size_t bytes)
 	}
 }
 
+/** Whether a connection that ended was replaced by another one (monitor/console.h): it was not hung up on. */
+static bool was_replaced(int file)
+{
+	struct pollfd end = {.fd = file, .events = POLLRDHUP};
+
+	return poll(&end, 1, 0) == 1 && !(end.revents & (POLLHUP | POLLERR));
+}
+
 static void read_guest(struct console_guest *guest)
 {
 	uint8_t bytes[READ_BYTES];
@@ -215,6 +225,7 @@ static void read_guest(struct console_guest *guest)
 	if (size < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (size <= 0) {
+		guest->is_taken = size == 0 && was_replaced(guest->file);
 		disconnect(guest);
 		return;
 	}
@@ -355,6 +366,8 @@ const struct cli_command console_commands[] = {
 	 "release before, words that bring its data back, its backup and what comes back from one, enrolling this PC, and making, "
 	 "describing anew and removing guests of one's own. What is asked for then is a token, an image or a backup on a disk that "
 	 "you plug in, and nine words; Esc gives up.\n\n"
+	 "A guest is shown by one console at a time, the one that came last: the last line of the other says so, and Alt with its "
+	 "number takes it back.\n\n"
 	 "What a guest writes is drawn from a terminal in memory, never passed on, so it cannot paint over that line.",
 	 NULL, options, 0, 0, run},
 	{0},

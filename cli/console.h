@@ -27,6 +27,7 @@ struct console_guest {
 	long long release, last_backup;
 	int arrived_percent; /**< -1: nothing arrives */
 	int file;	     /**< -1: not connected */
+	bool is_taken;	     /**< somebody else has connected since; only its person takes it back */
 	char typed[CONSOLE_TYPED_MAX]; /**< what it has not taken yet */
 	size_t typed_bytes;
 	struct vt screen;

@@ -36,10 +36,15 @@ void console_to_front(struct console *console, int index)
 	console->asks = '\0';
 	console->shows_keys = false;
 	explicit_bzero(console->words, sizeof(console->words));
-	if (index < console->guest_count)
-		console->front = console->chosen = index;
-	else
+	if (index >= console->guest_count) {
 		say(console, "there is no guest %d", index + 1);
+		return;
+	}
+	console->front = console->chosen = index;
+	if (console->guests[index].is_taken) {
+		console->guests[index].is_taken = false;
+		console_refresh(console);
+	}
 }
 
 static struct console_guest *chosen(struct console *console)

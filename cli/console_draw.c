@@ -351,7 +351,10 @@ static void draw_status(FILE *out, const struct console *console)
 	char text[sizeof(console->message) + 1];
 	unsigned int columns = 0;
 
-	if (console->front >= 0) {
+	if (console->front >= 0 && console->guests[console->front].is_taken) {
+		snprintf(text, sizeof(text), " %s: another console has taken it; Alt-%d takes it back | F12 overview",
+			 console->guests[console->front].name, console->front + 1);
+	} else if (console->front >= 0) {
 		const struct console_guest *guest = &console->guests[console->front];
 
 		snprintf(text, sizeof(text), " IN FRONT: %s (%s), %s, keys go there | Alt-1..9 | F12 overview",

@@ -12,7 +12,7 @@
 
 int console_open(struct console *console, const char *where)
 {
-	*console = (struct console){ .listen_fd = -1, .input_fd = -1, .output_fd = -1 };
+	*console = (struct console){ .listen_fd = -1, .input_fd = -1, .output_fd = -1, .replaced_fd = -1 };
 	if (!where || !strcmp(where, "stdio")) {
 		console->input_fd = STDIN_FILENO;
 		console->output_fd = STDOUT_FILENO;
@@ -31,9 +31,23 @@ static void disconnect(struct console *console)
 		console->output_fd = -1;
 }
 
+/** Whoever is connected is to know that it is somebody else who gets this console, not that the guest is gone. */
+static void replace(struct console *console)
+{
+	if (console->output_fd < 0)
+		return;
+	shutdown(console->output_fd, SHUT_WR);
+	if (console->replaced_fd >= 0)
+		close(console->replaced_fd);
+	console->replaced_fd = console->output_fd;
+}
+
 void console_close(struct console *console)
 {
 	disconnect(console);
+	if (console->replaced_fd >= 0)
+		close(console->replaced_fd);
+	console->replaced_fd = -1;
 	if (console->listen_fd >= 0)
 		close(console->listen_fd);
 }
@@ -60,7 +74,7 @@ void console_accept(struct console *console)
 
 	if (fd < 0)
 		return;
-	disconnect(console);
+	replace(console);
 	console->input_fd = console->output_fd = fd;
 	while (first < console->kept_end) {
 		size_t at = first % CONSOLE_KEPT_BYTES, run = CONSOLE_KEPT_BYTES - at;

@@ -16,6 +16,7 @@ struct console {
 	int listen_fd;	/**< -1 with a terminal */
 	int input_fd;	/**< -1: nobody is connected */
 	int output_fd;
+	int replaced_fd; /**< the connection before, which hears that it was replaced; -1: none */
 	uint8_t kept[CONSOLE_KEPT_BYTES];
 	size_t kept_end;  /**< total bytes ever kept */
 };
@@ -30,7 +31,10 @@ void console_output(struct console *console, const uint8_t *bytes, size_t count)
 /** Forgets the last output: who connects next sees only what comes then. */
 void console_forget(struct console *console);
 
-/** Takes a waiting connection: the new one replaces the old. */
+/**
+ * Takes a waiting connection: the new one replaces the old. That one reads the end of what the guest says without a hang-up
+ * (poll(): POLLRDHUP, and no POLLHUP), which nothing but being replaced looks like: a guest that ends, hangs up.
+ */
 void console_accept(struct console *console);
 
 /** Reads what a person typed. Returns the bytes read; 0: nothing there, or nobody any more. */

@@ -81,6 +81,7 @@ def program(name):
     return os.path.join(BUILD, {"bulkhead": "cli/bulkhead", "bulkhead-server": "server/bulkhead-server",
                                 "bulkhead-agent": "agent/bulkhead-agent",
                                 "bulkhead-keyd": "agent/bulkhead-keyd", "bulkhead-blk": "backends/bulkhead-blk",
+                                "bulkhead-console": "backends/bulkhead-console",
                                 "bulkhead.so": "backends/bulkhead.so"}[name])
 
 

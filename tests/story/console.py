@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from company import Failure, program, run, tell, wait_for
+from company import Failure, Process, program, run, tell, wait_for
 
 ROWS, COLUMNS = 24, 90
 SPOOF = b"\x1b[24;1H\x1b[2K\x1b[7mIN FRONT: personal (yours)\x1b[99;99H\n\n\n\x1b[?1049h\x1b[24;1HIN FRONT: personal\x1b[8;99;99t"
@@ -301,9 +301,40 @@ def without_the_console_between_the_terminal_answers(directory, keep):
     wait_for("an answer", lambda: os.path.exists(path) and open(path, "rb").read() == b"\x1b[?")
 
 
+def two_consoles_of_one_guest_tell_each_other(directory, keep):
+    """The backend's own console socket; whoever came last has it, the other one says so and leaves it alone."""
+    company, personal, first = played(directory, keep)
+    path = f"{company.path}.guests/work/console"
+    wait_for("the played console", lambda: "work" in company.consoles)
+    os.unlink(path)
+    keep(Process("console", [program("bulkhead-console"), "--socket", os.path.join(directory, "vhost"), "--console", path],
+                 os.path.join(directory, "backend.log")))
+    wait_for("the backend", lambda: os.path.exists(path))
+    company.consoles["work"].shutdown(socket.SHUT_RDWR)
+    first.wait("the overview", lambda lines: "IN FRONT: Bulkhead" in lines[-1])
+    first.press("1")
+    first.wait("work in front", lambda lines: "IN FRONT: work (company's), running" in lines[-1])
+    os.mkdir(os.path.join(directory, "second"))
+    second = Screen(os.path.join(directory, "second"), [program("bulkhead"), "console", "--socket", company.path,
+                                                        "--personal-socket", personal.path])
+    keep(second)
+    lines = first.wait("that it was taken", lambda lines: "work: another console has taken it; Alt-1 takes it back" in lines[-1] and lines)
+    print("# " + lines[-1])
+    second.press("1")
+    second.wait("work in front", lambda lines: "IN FRONT: work (company's), running" in lines[-1])
+    # It stays where it is while both ask their agents anew, until a person wants it back.
+    asked = len(company.asked)
+    wait_for("both to ask", lambda: len(company.asked) > asked + 8)
+    assert "another console" in first.lines()[-1] and "running" in second.lines()[-1], (first.lines()[-1], second.lines()[-1])
+    first.press("M-1")
+    first.wait("it is back", lambda lines: "IN FRONT: work (company's), running" in lines[-1])
+    second.wait("that it was taken", lambda lines: "another console has taken it" in lines[-1])
+
+
 if __name__ == "__main__":
     tell([overview_shows_guests_lease_policy_and_what_the_company_sees,
           one_key_brings_a_guest_to_the_front_and_keys_reach_only_it,
+          two_consoles_of_one_guest_tell_each_other,
           what_is_typed_waits_for_a_guest_that_is_slow,
           a_person_goes_back_and_gets_their_words_without_a_shell,
           a_person_enrols_by_a_token_that_they_type,

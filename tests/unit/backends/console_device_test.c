@@ -90,6 +90,7 @@ static void output_waits_for_who_comes_and_goes_on(void **state)
 static void the_next_to_connect_takes_over(void **state)
 {
 	int first = connect_person(), second;
+	struct pollfd end = {.events = POLLRDHUP};
 	char byte;
 
 	(void)state;
@@ -97,6 +98,10 @@ static void the_next_to_connect_takes_over(void **state)
 	second = connect_person();
 	expect(second, "before after");
 	assert_int_equal(recv(first, &byte, 1, 0), 0);
+	/* Replaced, not hung up on: that is how it knows. */
+	end.fd = first;
+	assert_int_equal(poll(&end, 1, 0), 1);
+	assert_int_equal(end.revents, POLLRDHUP);
 	close(first);
 	close(second);
 }

@@ -151,6 +151,27 @@ static void no_output_of_a_guest_paints_over_the_status_line(void **state)
 		assert_string_equal(last_line_after(attacks[i], strlen(attacks[i])), expected);
 }
 
+static void a_guest_that_another_console_took_gets_no_keys_and_says_so(void **state)
+{
+	struct console console = {.front = 0, .guest_count = 1, .rows = 10, .columns = 70};
+	struct console_guest *guest = &console.guests[0];
+	char *drawn;
+	size_t bytes;
+
+	(void)state;
+	strcpy(guest->name, "work");
+	strcpy(guest->state, "running");
+	guest->file = -1;
+	guest->is_taken = true;
+	assert_true(vt_init(&guest->screen, console.rows - 1, console.columns));
+	drawn = console_draw(&console, &bytes);
+	assert_non_null(drawn);
+	assert_non_null(strstr(drawn, " work: another console has taken it; Alt-1 takes it back"));
+	assert_null(strstr(drawn, "keys go there"));
+	free(drawn);
+	vt_free(&guest->screen);
+}
+
 /* The control: a terminal that gets the guest's bytes as they are shows what the guest likes in its last line. */
 static void passed_on_as_it_is_the_attack_succeeds(void **state)
 {
@@ -273,6 +294,7 @@ int main(void)
 		cmocka_unit_test(a_cursor_report_is_answered_once),
 		cmocka_unit_test(a_smaller_screen_keeps_the_cursors_line),
 		cmocka_unit_test(no_output_of_a_guest_paints_over_the_status_line),
+		cmocka_unit_test(a_guest_that_another_console_took_gets_no_keys_and_says_so),
 		cmocka_unit_test(passed_on_as_it_is_the_attack_succeeds),
 		cmocka_unit_test(random_output_never_leaves_the_screen),
 	};
