@@ -109,12 +109,12 @@ static int on_call(wait_queue_entry_t *wait, unsigned int mode, int sync, void *
 	if (key_to_poll(key) & EPOLLIN) {
 		eventfd_ctx_do_read(queue->call, &count);
 		set_bit(queue->bit, queue->guest->calls);
-		smp_mb__after_atomic(); /* an offer that is withdrawn after this look sees the bit */
+		smp_mb__after_atomic(); /* an offer that is withdrawn after these looks sees the bit, and so does who falls asleep */
 		drainer = READ_ONCE(queue->guest->drainer);
-		if (drainer)
-			wake_up(&drainer->wait);
-		else
+		if (!drainer)
 			wake_up_process(queue->guest->worker);
+		else if (waitqueue_active(&drainer->wait))
+			wake_up(&drainer->wait);
 	}
 	return 0;
 }

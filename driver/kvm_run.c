@@ -6,15 +6,18 @@
  * included, and a physical interrupt always ends the run: so nothing that comes after the last look is missed.
  */
 #include "kvm.h"
+#include "kvm_work.h"
 
 #include <linux/io.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
 #include <asm/tsc.h>
 
 #define LONGEST_SLEEP_NS (3600ull * NSEC_PER_SEC)
+#define SHORT_WAIT_US	 50u /* about what falling asleep and waking up cost */
 
 /* What a run's end means to the caller of KVM_RUN. */
 enum { GO_ON = 1 };
@@ -59,7 +62,7 @@ static bool wants_immediate_exit(const struct vcpu *vcpu)
 
 static bool should_return(const struct vcpu *vcpu)
 {
-	return signal_pending(current) || wants_immediate_exit(vcpu) || test_thread_flag(TIF_NOTIFY_RESUME);
+	return signal_pending(current) || wants_immediate_exit(vcpu);
 }
 
 /** Enters the guest once, unless something is to be done first. Returns 0, GO_ON (not entered) or a negative errno. */
@@ -72,18 +75,46 @@ static int enter(struct vcpu *vcpu)
 	WRITE_ONCE(vcpu->processor, smp_processor_id());
 	atomic_set(&vcpu->wake, 0);
 	smp_mb(); /* see kvm_vcpu_wake() */
-	if (!should_return(vcpu) && !need_resched())
+	if (!should_return(vcpu) && !need_resched() && !kvm_work_is_left())
 		result = hypercall_errno(hypercall_once(&call, NULL));
 	WRITE_ONCE(vcpu->processor, -1);
 	local_irq_enable();
 	return result;
 }
 
-/** Sleeps until the guest may have something to do. Returns GO_ON or -EINTR. */
-static int sleep(struct vcpu *vcpu)
+static bool is_woken(const struct vcpu *vcpu)
 {
-	if (wait_event_interruptible(vcpu->wait, atomic_read(&vcpu->wake) || wants_immediate_exit(vcpu) ||
-						 kvm_relay_has_calls(vcpu)))
+	return atomic_read(&vcpu->wake) || wants_immediate_exit(vcpu) || kvm_relay_has_calls(vcpu);
+}
+
+static bool has_processor_to_itself(void)
+{
+	return single_task_running() && !need_resched();
+}
+
+/**
+ * Waits awake, without a timer, for a deadline that is nearer than it is worth sleeping for; only while nobody else wants
+ * the processor. Returns whether it has come; otherwise there is a timer again.
+ */
+static bool await_near(struct vcpu *vcpu, u64 deadline)
+{
+	u64 longest = (u64)SHORT_WAIT_US * kvm_facts.tsc_khz / USEC_PER_MSEC;
+
+	if (!deadline || deadline > rdtsc() + longest || !has_processor_to_itself())
+		return false;
+	follow_deadline(vcpu, 0);
+	while (rdtsc() < deadline && has_processor_to_itself() && !is_woken(vcpu) && !signal_pending(current))
+		cpu_relax();
+	if (rdtsc() >= deadline)
+		return true;
+	follow_deadline(vcpu, deadline);
+	return false;
+}
+
+/** Sleeps until the guest may have something to do. Returns GO_ON or -EINTR. */
+static int sleep(struct vcpu *vcpu, u64 deadline)
+{
+	if (!await_near(vcpu, deadline) && wait_event_interruptible(vcpu->wait, is_woken(vcpu)))
 		return -EINTR;
 	return GO_ON;
 }
@@ -141,7 +172,7 @@ static int act(struct vcpu *vcpu, const struct bulkhead_run *shared)
 	case BULKHEAD_RUN_TIMER:
 		return GO_ON;
 	case BULKHEAD_RUN_HALT:
-		return vcpu->guest->has_platform ? sleep(vcpu) : leave(vcpu->run, KVM_EXIT_HLT);
+		return vcpu->guest->has_platform ? sleep(vcpu, shared->deadline) : leave(vcpu->run, KVM_EXIT_HLT);
 	case BULKHEAD_RUN_PORT:
 		return port_exit(vcpu, shared);
 	case BULKHEAD_RUN_MEMORY:
@@ -188,7 +219,8 @@ static void complete_read(struct vcpu *vcpu)
 
 int kvm_run(struct vcpu *vcpu)
 {
-	struct bulkhead_run shared;
+	/* Written by the hypervisor alone, and only while the guest runs. */
+	const struct bulkhead_run *shared = vcpu->shared;
 	int result;
 
 	if (!vcpu->guest->is_sealed)
@@ -199,18 +231,19 @@ int kvm_run(struct vcpu *vcpu)
 		kvm_relay_offer(vcpu);
 		cond_resched(); /* to a backend that was just kicked, perhaps */
 		kvm_relay_withdraw(vcpu);
-		result = should_return(vcpu) ? -EINTR : enter(vcpu);
+		result = kvm_work_is_left() ? kvm_work_do() : 0;
+		if (!result)
+			result = should_return(vcpu) ? -EINTR : enter(vcpu);
 		if (result == GO_ON)
 			continue;
 		if (result)
 			break;
 		kvm_relay_offer(vcpu);
-		shared = *vcpu->shared;
-		follow_deadline(vcpu, shared.deadline);
-		kvm_platform_effects(vcpu->guest, shared.vcpus & BULKHEAD_EFFECT_VCPUS, NULL);
-		kvm_platform_doorbells(vcpu->guest, shared.doorbells);
-		follow_balloon(vcpu->guest, &shared);
-		result = act(vcpu, &shared);
+		follow_deadline(vcpu, shared->deadline);
+		kvm_platform_effects(vcpu->guest, shared->vcpus & BULKHEAD_EFFECT_VCPUS, NULL);
+		kvm_platform_doorbells(vcpu->guest, shared->doorbells);
+		follow_balloon(vcpu->guest, shared);
+		result = act(vcpu, shared);
 		if (result != GO_ON)
 			break;
 	}

@@ -22,9 +22,10 @@ void kvm_vcpu_wake(struct vcpu *vcpu)
 	int processor;
 
 	atomic_set(&vcpu->wake, 1);
-	/* Pairs with the barrier in kvm_run.c between saying where it runs and entering the guest. */
+	/* Pairs with the barriers in kvm_run.c: between saying where it runs and entering the guest, and of falling asleep. */
 	smp_mb();
-	wake_up(&vcpu->wait);
+	if (waitqueue_active(&vcpu->wait))
+		wake_up(&vcpu->wait);
 	processor = READ_ONCE(vcpu->processor);
 	if (processor >= 0 && processor != raw_smp_processor_id())
 		smp_send_reschedule(processor);
