@@ -362,25 +362,30 @@ static void access_local_apic(struct vcpu *vcpu, uint32_t offset, bool is_write,
 		*value = apic_bus_read(apics, vcpu->index, offset, arch_cycles());
 }
 
-bool guest_platform_mmio(struct vcpu *vcpu, struct guest_phys at, uint32_t size_bytes,
-			 bool is_write, uint64_t *value)
+/** All else that lies in memory. Apart: the local APIC is what most accesses are for. */
+static __attribute__((noinline)) bool access_bus(struct vcpu *vcpu, uint64_t address, uint32_t size_bytes, bool is_write,
+						 uint64_t *value)
 {
 	struct guest_platform *platform = vcpu->guest->platform;
 	bool is_ours;
 
-	if (!platform)
-		return false;
-	if (at.value >= MACHINE_LAPIC && at.value - MACHINE_LAPIC < PAGE_BYTES) {
-		access_local_apic(vcpu, (uint32_t)(at.value - MACHINE_LAPIC), is_write, value);
-		return true;
-	}
 	arch_lock(&platform->lock);
-	is_ours = is_write ?
-		platform_mmio_write(&platform->platform, at.value, size_bytes, *value) :
-		platform_mmio_read(&platform->platform, at.value, size_bytes, value);
+	is_ours = is_write ? platform_mmio_write(&platform->platform, address, size_bytes, *value) :
+			     platform_mmio_read(&platform->platform, address, size_bytes, value);
 	platform_take_effects(&platform->platform, &vcpu->effects);
 	arch_unlock(&platform->lock);
 	return is_ours;
+}
+
+bool guest_platform_mmio(struct vcpu *vcpu, struct guest_phys at, uint32_t size_bytes,
+			 bool is_write, uint64_t *value)
+{
+	if (!vcpu->guest->platform)
+		return false;
+	if (at.value < MACHINE_LAPIC || at.value - MACHINE_LAPIC >= PAGE_BYTES)
+		return access_bus(vcpu, at.value, size_bytes, is_write, value);
+	access_local_apic(vcpu, (uint32_t)(at.value - MACHINE_LAPIC), is_write, value);
+	return true;
 }
 
 bool guest_platform_port(struct vcpu *vcpu, uint16_t port, uint32_t size_bytes, bool is_write,
@@ -397,17 +402,6 @@ bool guest_platform_port(struct vcpu *vcpu, uint16_t port, uint32_t size_bytes, 
 	platform_take_effects(&platform->platform, &vcpu->effects);
 	arch_unlock(&platform->lock);
 	return is_ours;
-}
-
-bool guest_platform_must_exit(const struct vcpu *vcpu)
-{
-	const struct guest_platform *platform = vcpu->guest->platform;
-
-	/* Another processor may clear the last one's bits: then one exit too many is all that comes of it. */
-	return vcpu->effects.doorbells || vcpu->effects.event.event || vcpu->effects.given_up_count ||
-	       vcpu->effects.wanted_count ||
-	       vcpu->effects.vcpus & ~(1u << vcpu->index) ||
-	       (platform && READ_ONCE(platform->platform.waiting));
 }
 
 bool guest_platform_resume(struct vcpu *vcpu)

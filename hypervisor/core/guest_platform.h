@@ -91,8 +91,17 @@ MUST_USE bool guest_platform_mmio(struct vcpu *vcpu, struct guest_phys at, uint3
 MUST_USE bool guest_platform_port(struct vcpu *vcpu, uint16_t port, uint32_t size_bytes,
 				  bool is_write, uint32_t *value);
 
-/** Whether this vCPU's run must end (BULKHEAD_RUN_KICK) because others have something to do. */
-bool guest_platform_must_exit(const struct vcpu *vcpu);
+/** Whether this vCPU's run must end (BULKHEAD_RUN_KICK) because others have something to do. Asked before every entry. */
+static inline bool guest_platform_must_exit(const struct vcpu *vcpu)
+{
+	const struct guest_platform *platform = vcpu->guest->platform;
+	const struct platform_effects *effects = &vcpu->effects;
+	uint32_t others = effects->vcpus & ~(1u << vcpu->index);
+
+	/* Another processor may clear the last one's bits: then one exit too many is all that comes of it. */
+	return (effects->doorbells | effects->event.event | effects->given_up_count | effects->wanted_count | others) ||
+	       (platform && READ_ONCE(platform->platform.waiting));
+}
 
 /** Before a run: goes on with copying that a budget stopped. Returns true if the run ends with that. */
 MUST_USE bool guest_platform_resume(struct vcpu *vcpu);

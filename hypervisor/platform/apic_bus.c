@@ -48,14 +48,24 @@ void apic_bus_add(struct apic_bus *bus, uint32_t index, uint32_t tsc_khz)
 	bus->vcpus |= 1u << index;
 }
 
+/* The first of a mask that is not empty. */
+static uint32_t first_of(uint32_t vcpus)
+{
+	return (uint32_t)__builtin_ctz(vcpus);
+}
+
+static uint32_t without_first(uint32_t vcpus)
+{
+	return vcpus & (vcpus - 1);
+}
+
 static uint32_t matching(const struct apic_bus *bus, uint32_t destination, bool is_logical, bool is_wide)
 {
 	uint32_t vcpus = 0;
 
-	for (uint32_t i = 0; i < APIC_BUS_VCPUS; i++)
-		if ((bus->vcpus >> i & 1) &&
-		    local_apic_matches(&bus->local[i], destination, is_logical, is_wide))
-			vcpus |= 1u << i;
+	for (uint32_t left = bus->vcpus; left; left = without_first(left))
+		if (local_apic_matches(&bus->local[first_of(left)], destination, is_logical, is_wide))
+			vcpus |= 1u << first_of(left);
 	return vcpus;
 }
 
@@ -65,11 +75,10 @@ static uint32_t interrupt(struct apic_bus *bus, uint32_t targets, uint32_t what)
 	bool is_one = (what >> 8 & 7) == DELIVER_LOWEST;
 	uint32_t vcpus = 0;
 
-	for (uint32_t i = 0; i < APIC_BUS_VCPUS; i++) {
-		if (!(targets >> i & 1) ||
-		    !local_apic_post(&bus->local[i], (uint8_t)what, what & LEVEL))
+	for (; targets; targets = without_first(targets)) {
+		if (!local_apic_post(&bus->local[first_of(targets)], (uint8_t)what, what & LEVEL))
 			continue;
-		vcpus |= 1u << i;
+		vcpus |= 1u << first_of(targets);
 		if (is_one)
 			break;
 	}
@@ -78,9 +87,8 @@ static uint32_t interrupt(struct apic_bus *bus, uint32_t targets, uint32_t what)
 
 static uint32_t signal(struct apic_bus *bus, uint32_t targets, uint32_t what)
 {
-	for (uint32_t i = 0; i < APIC_BUS_VCPUS; i++)
-		if (targets >> i & 1)
-			local_apic_signal(&bus->local[i], what);
+	for (uint32_t left = targets; left; left = without_first(left))
+		local_apic_signal(&bus->local[first_of(left)], what);
 	return targets;
 }
 

@@ -12,9 +12,9 @@
 static bool is_current(const struct mmio_cache_entry *entry, const struct memory *memory,
 		       const struct guest_paging *paging, uint64_t linear, enum mmio_mode mode)
 {
-	if (entry->word_count == 0 || entry->linear != linear || entry->cr3 != paging->cr3 ||
-	    entry->cr0 != paging->cr0 || entry->cr4 != paging->cr4 || entry->efer != paging->efer ||
-	    entry->cpl != paging->cpl || entry->mode != mode || entry->generation != memory_generation(memory))
+	if (entry->word_count == 0 || entry->linear != linear || entry->paging.cr3 != paging->cr3 ||
+	    entry->paging.cr0 != paging->cr0 || entry->paging.cr4 != paging->cr4 || entry->paging.efer != paging->efer ||
+	    entry->paging.cpl != paging->cpl || entry->mode != mode || entry->generation != memory_generation(memory))
 		return false;
 	for (const struct memory_word *word = entry->words, *end = word + entry->word_count; word < end; word++)
 		if (!memory_is_same(word))
@@ -42,40 +42,38 @@ static bool look_at_code(struct mmio_cache_entry *entry, struct memory *memory, 
 }
 
 /** Decodes an instruction that lies in one page, whose address the words of @entry lead to. */
-static bool decode_in_page(struct mmio_cache_entry *entry, struct memory *memory, uint64_t physical,
-			   enum mmio_mode mode)
+static bool decode_in_page(struct mmio_cache_entry *entry, struct memory *memory, uint64_t physical)
 {
 	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
 	uint32_t left = PAGE_BYTES - (uint32_t)(physical & (PAGE_BYTES - 1));
 	uint32_t count = left < sizeof(bytes) ? left : sizeof(bytes);
 
-	if (!memory_read(memory, physical, bytes, count) || !mmio_decode(bytes, count, mode, &entry->instruction))
+	if (!memory_read(memory, physical, bytes, count) || !mmio_decode(bytes, count, entry->mode, &entry->instruction))
 		return false;
 	if (!look_at_code(entry, memory, physical, bytes))
 		entry->word_count = 0;
 	return true;
 }
 
-/** Finds the instruction afresh, into an entry. Apart, so that what is remembered needs few registers. */
-static __attribute__((noinline)) bool fill(struct mmio_cache_entry *entry, struct memory *memory,
-					   const struct guest_paging *paging, uint64_t linear, enum mmio_mode mode)
+/** Finds the instruction afresh, of an entry that says where. Apart, so that what is remembered needs few registers. */
+static __attribute__((noinline)) bool fill(struct mmio_cache_entry *entry, struct memory *memory)
 {
 	uint8_t bytes[MMIO_INSTRUCTION_BYTES];
+	const struct guest_paging *paging = &entry->paging;
 	unsigned int word_count = 0;
 	uint64_t physical;
 
-	*entry = (struct mmio_cache_entry){
-		.linear = linear, .cr0 = paging->cr0, .cr3 = paging->cr3, .cr4 = paging->cr4, .efer = paging->efer,
-		.generation = memory_generation(memory), .cpl = paging->cpl, .mode = (uint8_t)mode,
-	};
-	if (!guest_walk_to_code(memory, paging, linear, &physical, entry->words, &word_count))
+	entry->word_count = 0;
+	entry->generation = memory_generation(memory);
+	if (!guest_walk_to_code(memory, paging, entry->linear, &physical, entry->words, &word_count))
 		return false;
-	entry->word_count = (uint8_t)word_count;
-	if (decode_in_page(entry, memory, physical, mode))
+	entry->word_count = word_count;
+	if (decode_in_page(entry, memory, physical))
 		return true;
 	/* It goes on in the next page, or is none: nothing to remember. */
 	entry->word_count = 0;
-	return mmio_decode(bytes, guest_fetch(memory, paging, linear, bytes, sizeof(bytes)), mode, &entry->instruction);
+	return mmio_decode(bytes, guest_fetch(memory, paging, entry->linear, bytes, sizeof(bytes)), entry->mode,
+			   &entry->instruction);
 }
 
 const struct mmio_instruction *mmio_cache_find(struct mmio_cache *cache, struct memory *memory,
@@ -83,7 +81,15 @@ const struct mmio_instruction *mmio_cache_find(struct mmio_cache *cache, struct 
 {
 	struct mmio_cache_entry *entry = &cache->entries[linear % MMIO_CACHE_ENTRIES];
 
-	if (is_current(entry, memory, paging, linear, mode) || fill(entry, memory, paging, linear, mode))
+	if (is_current(entry, memory, paging, linear, mode))
 		return &entry->instruction;
-	return NULL;
+	entry->linear = linear;
+	entry->mode = mode;
+	/* One by one, so that the caller's need not lie in memory. The flags mean nothing to a fetch. */
+	entry->paging.cr0 = paging->cr0;
+	entry->paging.cr3 = paging->cr3;
+	entry->paging.cr4 = paging->cr4;
+	entry->paging.efer = paging->efer;
+	entry->paging.cpl = paging->cpl;
+	return fill(entry, memory) ? &entry->instruction : NULL;
 }

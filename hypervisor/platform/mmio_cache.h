@@ -16,14 +16,15 @@
 #define MMIO_CACHE_ENTRIES 8u
 #define MMIO_CACHE_WORDS   (GUEST_WALK_WORDS + 3u) /* 15 bytes lie in three words at most */
 
+/** Aligned so that finding one is a shift. */
 struct mmio_cache_entry {
-	uint64_t linear, cr0, cr3, cr4, efer;
-	uint64_t generation;
-	uint8_t cpl, mode;
-	uint8_t word_count; /**< 0: the entry is empty */
+	struct guest_paging paging;
+	uint64_t linear, generation;
+	enum mmio_mode mode;
+	uint32_t word_count; /**< 0: the entry is empty */
 	struct memory_word words[MMIO_CACHE_WORDS];
 	struct mmio_instruction instruction;
-};
+} __attribute__((aligned(64)));
 
 /** Zero is empty. One processor's: not shared. */
 struct mmio_cache {

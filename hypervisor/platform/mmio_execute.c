@@ -48,10 +48,15 @@ static void set_gpr(struct mmio_state *state, const struct mmio_instruction *ins
 		    uint64_t value)
 {
 	unsigned int shift = instruction->is_high_byte ? 8 : 0;
-	uint64_t mask = mask_of(size_bytes) << shift;
 	uint64_t *gpr = &state->gpr[instruction->gpr];
+	uint64_t mask;
 
-	*gpr = size_bytes == 4 ? (uint32_t)value : (*gpr & ~mask) | (value << shift & mask);
+	if (size_bytes == 4) {
+		*gpr = (uint32_t)value;
+		return;
+	}
+	mask = mask_of(size_bytes) << shift;
+	*gpr = (*gpr & ~mask) | (value << shift & mask);
 }
 
 static void advance(struct mmio_state *state, const struct mmio_instruction *instruction)
@@ -187,7 +192,8 @@ static bool only_sets_flags(enum mmio_operation operation)
 	return operation == MMIO_CMP || operation == MMIO_TEST || operation == MMIO_BT;
 }
 
-static void calculate(struct mmio_state *state, const struct mmio_instruction *instruction, uint64_t address,
+/** Apart, as strings are: nearly all accesses are loads and stores, which then need few registers. */
+static __attribute__((noinline)) void calculate(struct mmio_state *state, const struct mmio_instruction *instruction, uint64_t address,
 		      const struct mmio_device *device)
 {
 	unsigned int size = instruction->size_bytes;
@@ -297,7 +303,7 @@ static bool string_element(struct mmio_state *state, const struct mmio_instructi
 	}
 }
 
-static bool run_string(struct mmio_state *state, const struct mmio_instruction *instruction, struct memory *memory,
+static __attribute__((noinline)) bool run_string(struct mmio_state *state, const struct mmio_instruction *instruction, struct memory *memory,
 		       uint64_t address, bool is_write, const struct mmio_device *device)
 {
 	static const struct mmio_instruction count = { .gpr = GPR_RCX };
@@ -327,7 +333,7 @@ static void load(struct mmio_state *state, const struct mmio_instruction *instru
 	set_gpr(state, instruction, instruction->target_bytes, value);
 }
 
-static void exchange(struct mmio_state *state, const struct mmio_instruction *instruction, uint64_t address,
+static __attribute__((noinline)) void exchange(struct mmio_state *state, const struct mmio_instruction *instruction, uint64_t address,
 		     const struct mmio_device *device)
 {
 	unsigned int size = instruction->size_bytes;

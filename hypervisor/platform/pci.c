@@ -29,15 +29,6 @@ static void put(uint8_t *bytes, uint64_t value, uint32_t size_bytes)
 		bytes[i] = (uint8_t)(value >> 8 * i);
 }
 
-static uint64_t get(const uint8_t *bytes, uint32_t size_bytes)
-{
-	uint64_t value = 0;
-
-	for (uint32_t i = 0; i < size_bytes; i++)
-		value |= (uint64_t)bytes[i] << 8 * i;
-	return value;
-}
-
 void pci_init(struct pci_function *function, const struct pci_identity *identity)
 {
 	for (unsigned int i = 0; i < PCI_CONFIG_BYTES; i++)
@@ -98,12 +89,14 @@ static struct pci_function *answering(struct pci_bus *bus, unsigned int slot, ui
 uint32_t pci_config_read(struct pci_bus *bus, unsigned int slot, uint32_t offset, uint32_t size_bytes)
 {
 	struct pci_function *function = answering(bus, slot, offset, size_bytes);
+	uint32_t value;
 
 	if (!function)
 		return UINT32_MAX;
 	if (function->reading)
 		function->reading(function, offset, size_bytes);
-	return (uint32_t)get(function->config + offset, size_bytes);
+	__builtin_memcpy(&value, function->config + (offset & ~3u), sizeof(value)); /* little endian as we are */
+	return value >> 8 * (offset & 3) & UINT32_MAX >> (32 - 8 * size_bytes);
 }
 
 void pci_config_write(struct pci_bus *bus, unsigned int slot, uint32_t offset, uint32_t size_bytes, uint32_t value)

@@ -124,14 +124,13 @@ static void exit_port(struct processor *processor, struct vmcb *vmcb)
 static void exit_hypercall(struct processor *processor, struct vmcb *vmcb)
 {
 	uint64_t *gpr = processor->gpr;
-	struct view view = vendor_view(processor);
 	struct hypercall call = {
 		.number = vmcb->rax,
 		.arguments = { gpr[GPR_RDI], gpr[GPR_RSI], gpr[GPR_RDX], gpr[GPR_RCX],
 			       gpr[GPR_R8] },
 	};
 
-	if (view.cpl != 0 || !view.is_64bit) {
+	if (vmcb->cpl != 0 || !svm_is_64bit(vmcb)) {
 		vendor_inject(processor, VECTOR_UD, 0);
 		return;
 	}

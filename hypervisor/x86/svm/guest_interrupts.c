@@ -22,12 +22,18 @@ static bool accepts(const struct vmcb *vmcb)
 	return vmcb->rflags & RFLAGS_IF;
 }
 
+/* Whether it waits for anything. Asked in line: mostly it does not. */
+static inline bool waits(const struct svm_vcpu *guest)
+{
+	return guest->is_waiting || guest->is_halted;
+}
+
 bool svm_guest_sleeps(const struct vcpu *vcpu)
 {
 	const struct svm_vcpu *guest = svm_vcpu_of(vcpu);
 	struct local_apic *local;
 
-	if (!vcpu->guest->platform || (!guest->is_waiting && !guest->is_halted))
+	if (!vcpu->guest->platform || !waits(guest))
 		return false;
 	local = local_of(vcpu);
 	local_apic_tick(local, rdtsc());
@@ -179,7 +185,7 @@ bool svm_guest_prepare(struct processor *processor, struct vcpu *vcpu, struct bu
 	vcpu->deadline = local_apic_deadline(local);
 	if (vcpu->effects.vcpus)
 		vcpu->effects.vcpus = ring(vcpu, vcpu->effects.vcpus);
-	if (svm_guest_sleeps(vcpu))
+	if (waits(guest) && svm_guest_sleeps(vcpu))
 		return svm_guest_tell(guest, run, BULKHEAD_RUN_HALT);
 	guest->is_halted = 0;
 	if (guest_platform_must_exit(vcpu))

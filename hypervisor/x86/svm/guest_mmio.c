@@ -8,7 +8,7 @@
 
 static enum mmio_mode code_mode(const struct vmcb *vmcb)
 {
-	if ((vmcb->efer & EFER_LMA) && (vmcb->cs.attributes & CODE_64BIT))
+	if (svm_is_64bit(vmcb))
 		return MMIO_CODE_64;
 	return vmcb->cs.attributes & CODE_32BIT ? MMIO_CODE_32 : MMIO_CODE_16;
 }
@@ -90,7 +90,8 @@ static void write_device(void *context, uint64_t address, uint32_t size_bytes, u
 		access->is_absent = true;
 }
 
-bool svm_guest_mmio(struct processor *processor, struct vcpu *vcpu, uint64_t address, bool is_write)
+/* Apart from the loop of exits, which would leave it few registers. */
+__attribute__((noinline)) bool svm_guest_mmio(struct processor *processor, struct vcpu *vcpu, uint64_t address, bool is_write)
 {
 	struct svm_vcpu *guest = svm_vcpu_of(vcpu);
 	struct vmcb *vmcb = guest->vmcb;

@@ -217,7 +217,7 @@ struct view vendor_view(const struct processor *processor)
 		.cr3 = vmcb->cr3,
 		.cr4 = vmcb->cr4,
 		.efer = vmcb->efer,
-		.is_64bit = (vmcb->efer & EFER_LMA) && (vmcb->cs.attributes & 1u << 9),
+		.is_64bit = svm_is_64bit(vmcb),
 		.cpl = vmcb->cpl,
 	};
 }
@@ -246,7 +246,7 @@ void vendor_skip(struct processor *processor, unsigned int size_bytes)
 	struct vmcb *vmcb = svm_running(processor);
 
 	vmcb->rip += size_bytes;
-	if (!(vmcb->efer & EFER_LMA) || !(vmcb->cs.attributes & 1u << 9))
+	if (!svm_is_64bit(vmcb))
 		vmcb->rip &= 0xffffffff;
 	vmcb->interrupt_shadow = 0;
 }

@@ -23,6 +23,12 @@ static inline struct vmcb *svm_service(struct processor *processor)
 	return processor_page(processor, SVM_VMCB_PAGE);
 }
 
+/** Whether a control block's domain executes 64-bit code. */
+static inline bool svm_is_64bit(const struct vmcb *vmcb)
+{
+	return (vmcb->efer & EFER_LMA) && (vmcb->cs.attributes & CODE_64BIT);
+}
+
 /** The control block that runs, or ran last: the service domain's, or that of a guest. */
 struct vmcb *svm_running(const struct processor *processor);
 

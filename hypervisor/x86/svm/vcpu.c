@@ -199,10 +199,8 @@ static void exchange(struct svm_registers *from, const struct svm_registers *to,
 {
 	uint64_t mask = extended_mask(), cr4 = read_cr4();
 
-	for (unsigned int i = 0; i < GPR_COUNT; i++) {
-		from->gpr[i] = gpr[i];
-		gpr[i] = to->gpr[i];
-	}
+	__builtin_memcpy(from->gpr, gpr, sizeof(from->gpr));
+	__builtin_memcpy(gpr, to->gpr, sizeof(to->gpr));
 	MOVE_DEBUG(0);
 	MOVE_DEBUG(1);
 	MOVE_DEBUG(2);
