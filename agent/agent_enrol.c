@@ -262,6 +262,10 @@ int agent_enrol(struct agent *agent, const char *token_text, const char *name,
 		return agent_fail(
 		    agent, -EINVAL,
 		    "this is no enrolment token; it begins with bh1- and is one word");
+	if (!*name || strlen(name) > AGENT_PC_NAME_BYTES)
+		return agent_fail(agent, -EINVAL,
+				  "administrators need 1 to %d bytes to call this PC by, and it has %s; say --name NAME",
+				  AGENT_PC_NAME_BYTES, *name ? "more" : "neither a serial number nor a machine id");
 	say(context, "Checking the server against the token");
 	result = pin_server(agent, &token);
 	agent_path(agent, "ca.pem", ca);

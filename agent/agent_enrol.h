@@ -4,8 +4,11 @@
 
 #include "agent.h"
 
+/** The longest name of a PC: as much as a certificate's common name holds (RFC 5280, ub-common-name). */
+#define AGENT_PC_NAME_BYTES 64
+
 /**
- * Enrols with `token_text`; `name` is what administrators see. Every step may be repeated: the same
+ * Enrols with `token_text`; `name` is what administrators see, 1 to AGENT_PC_NAME_BYTES bytes. Every step may be repeated: the same
  * token goes on where it stopped. Calls `say` with one line a step. Returns 0, -EINPROGRESS (an
  * administrator must approve: ask again later), or negative errno with agent->error.
  */

@@ -34,8 +34,10 @@ def token_works_once_and_for_its_server_only(directory, keep):
     keep(first)
     keep(second)
     token = company.token()
-    first.command("enrol", stdin=token + "\n")
-    status, text = second.command("enrol", stdin=token + "\n", ok=False)
+    status, text = first.command("enrol", "--name", "", stdin=token + "\n", ok=False)
+    assert status == 1 and "say --name NAME" in text, text
+    first.command("enrol", "--name", "pc-1", stdin=token + "\n")
+    status, text = second.command("enrol", "--name", "pc-2", stdin=token + "\n", ok=False)
     assert status == 1 and "used up" in text, text
     # A lost answer costs nothing: the same PC with the same token goes on.
     status, text = first.command("enrol", stdin=token + "\n", ok=False)
@@ -76,7 +78,7 @@ def certificate_is_renewed_before_it_ends(directory, keep):
     new = certificate_of(pc)
     assert new.serial_number not in (before.serial_number, old.serial_number) and new.not_valid_after - datetime.timedelta(
         days=300) > now.replace(tzinfo=None), new.not_valid_after
-    assert new.public_key() == before.public_key()
+    assert new.public_key().public_numbers() == before.public_key().public_numbers()
     # It is used from then on, and not asked for again.
     pc.restart_agent()
     pc.command("sync")
