@@ -96,6 +96,15 @@ int launch_each_run(const struct launch *launch,
 	return 0;
 }
 
+/** The first 32 bytes of SHA-512. */
+static void hash(uint8_t digest[32], const void *bytes, size_t size_bytes)
+{
+	uint8_t whole[crypto_hash_sha512_BYTES];
+
+	crypto_hash_sha512(whole, bytes, size_bytes);
+	memcpy(digest, whole, 32);
+}
+
 static void add_record(uint8_t digest[32], uint64_t kind, uint64_t where, const void *content, size_t size_bytes)
 {
 	uint8_t record[32 + 8 + 8 + 32];
@@ -105,8 +114,8 @@ static void add_record(uint8_t digest[32], uint64_t kind, uint64_t where, const 
 		record[32 + i] = (uint8_t)(kind >> 8 * i);
 		record[40 + i] = (uint8_t)(where >> 8 * i);
 	}
-	crypto_hash_sha256(record + 48, content, size_bytes);
-	crypto_hash_sha256(digest, record, sizeof(record));
+	hash(record + 48, content, size_bytes);
+	hash(digest, record, sizeof(record));
 }
 
 static void add_number(uint8_t digest[32], uint64_t kind, uint64_t where, uint64_t number)

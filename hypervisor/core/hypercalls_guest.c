@@ -72,7 +72,7 @@ enum bulkhead_error hypercalls_guest_measure(struct request *request)
 		.record_count = measurement->record_count,
 		.is_sealed = request->guest->state == BULKHEAD_GUEST_SEALED,
 	};
-	for (unsigned int i = 0; i < SHA256_BYTES; i++)
+	for (unsigned int i = 0; i < BULKHEAD_MEASUREMENT_BYTES; i++)
 		answer->digest[i] = measurement->digest[i];
 	return BULKHEAD_OK;
 }

@@ -15,52 +15,56 @@ static void put_number(uint8_t *bytes, uint64_t number)
 		bytes[i] = (uint8_t)(number >> (8 * i));
 }
 
-/* digest = SHA-256(digest || kind || where || SHA-256(content)). */
+/* digest = H(digest || kind || where || H(content)), H being the first 32 bytes of SHA-512. */
 static void add_record(struct measurement *measurement, enum bulkhead_record kind, uint64_t where,
 		       const uint8_t *content_digest)
 {
-	uint8_t record[SHA256_BYTES + 8 + 8 + SHA256_BYTES];
-	struct sha256 hash;
+	uint8_t record[BULKHEAD_MEASUREMENT_BYTES + 8 + 8 + BULKHEAD_MEASUREMENT_BYTES];
+	struct sha512 hash;
 
-	for (unsigned int i = 0; i < SHA256_BYTES; i++) {
+	static_assert(sizeof(record) < SHA512_BLOCK_BYTES, "hashed as what is left");
+	for (unsigned int i = 0; i < BULKHEAD_MEASUREMENT_BYTES; i++) {
 		record[i] = measurement->digest[i];
-		record[SHA256_BYTES + 16 + i] = content_digest[i];
+		record[BULKHEAD_MEASUREMENT_BYTES + 16 + i] = content_digest[i];
 	}
-	put_number(record + SHA256_BYTES, kind);
-	put_number(record + SHA256_BYTES + 8, where);
-	sha256_start(&hash);
-	sha256_blocks(&hash, record, 1);
-	sha256_end(&hash, record + SHA256_BLOCK_BYTES, sizeof(record) - SHA256_BLOCK_BYTES,
-		   measurement->digest);
+	put_number(record + BULKHEAD_MEASUREMENT_BYTES, kind);
+	put_number(record + BULKHEAD_MEASUREMENT_BYTES + 8, where);
+	sha512_start(&hash);
+	sha512_end(&hash, record, sizeof(record), measurement->digest, BULKHEAD_MEASUREMENT_BYTES);
 	measurement->record_count++;
 }
 
 void measure_small(struct measurement *measurement, enum bulkhead_record kind, uint64_t where,
 		   const void *content, size_t size_bytes)
 {
-	uint8_t digest[SHA256_BYTES];
-	struct sha256 hash;
+	uint8_t digest[BULKHEAD_MEASUREMENT_BYTES];
+	struct sha512 hash;
 
-	sha256_start(&hash);
-	sha256_end(&hash, content, size_bytes, digest);
+	sha512_start(&hash);
+	sha512_end(&hash, content, size_bytes, digest, sizeof(digest));
 	add_record(measurement, kind, where, digest);
 }
+
+#define LAST_STEP_BLOCKS (BULKHEAD_PAGE_BYTES / SHA512_BLOCK_BYTES % MEASURE_STEP_BLOCKS)
+static_assert(LAST_STEP_BLOCKS > 0 && LAST_STEP_BLOCKS + 2 <= MEASURE_STEP_BLOCKS,
+	      "a page's last step has room for the blocks that end its hash and its record");
 
 enum bulkhead_error measure_page(struct measurement *measurement, enum bulkhead_record kind,
 				 uint64_t where, const void *page)
 {
-	uint32_t left = (BULKHEAD_PAGE_BYTES - measurement->hashed_bytes) / SHA256_BLOCK_BYTES;
-	uint32_t block_count = left < MEASURE_STEP_BLOCKS ? left : MEASURE_STEP_BLOCKS;
-	uint8_t digest[SHA256_BYTES];
+	const uint8_t *rest = (const uint8_t *)page + measurement->hashed_bytes;
+	uint32_t left = (BULKHEAD_PAGE_BYTES - measurement->hashed_bytes) / SHA512_BLOCK_BYTES;
+	uint8_t digest[BULKHEAD_MEASUREMENT_BYTES];
 
 	if (measurement->hashed_bytes == 0)
-		sha256_start(&measurement->content);
-	if (block_count > 0) {
-		sha256_blocks(&measurement->content, (const uint8_t *)page + measurement->hashed_bytes, block_count);
-		measurement->hashed_bytes += block_count * SHA256_BLOCK_BYTES;
+		sha512_start(&measurement->content);
+	if (left > MEASURE_STEP_BLOCKS) {
+		sha512_blocks(&measurement->content, rest, MEASURE_STEP_BLOCKS);
+		measurement->hashed_bytes += MEASURE_STEP_BLOCKS * SHA512_BLOCK_BYTES;
 		return BULKHEAD_AGAIN;
 	}
-	sha256_end(&measurement->content, NULL, 0, digest);
+	sha512_blocks(&measurement->content, rest, left);
+	sha512_end(&measurement->content, NULL, 0, digest, sizeof(digest));
 	measurement->hashed_bytes = 0;
 	add_record(measurement, kind, where, digest);
 	return BULKHEAD_OK;

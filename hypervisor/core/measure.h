@@ -6,21 +6,21 @@
 #ifndef BULKHEAD_CORE_MEASURE_H
 #define BULKHEAD_CORE_MEASURE_H
 
-#include "sha256.h"
+#include "sha512.h"
 
 struct measurement {
-	uint8_t digest[SHA256_BYTES];
+	uint8_t digest[BULKHEAD_MEASUREMENT_BYTES];
 	uint64_t record_count;
-	struct sha256 content; /* of the page being hashed */
+	struct sha512 content; /* of the page being hashed */
 	uint32_t hashed_bytes; /* of that page; 0: none */
 };
 
-/** Blocks of a page that one hypercall hashes; the record takes one of its own, and three blocks. */
+/** Blocks that one hypercall hashes. */
 #define MEASURE_STEP_BLOCKS 5u
 
 void measure_start(struct measurement *measurement);
 
-/** Records something small. @size_bytes: at most 55 */
+/** Records something small. @size_bytes: less than a block */
 void measure_small(struct measurement *measurement, enum bulkhead_record kind, uint64_t where,
 		   const void *content, size_t size_bytes);
 

@@ -33,7 +33,7 @@
 #endif
 
 /** Changes in its upper half when an old caller would misunderstand an answer. */
-#define BULKHEAD_ABI_VERSION 0x00010002u
+#define BULKHEAD_ABI_VERSION 0x00020000u
 
 #define BULKHEAD_CPUID_BASE  0x40480000u
 #define BULKHEAD_CPUID_LAST  0x40480001u
@@ -221,8 +221,9 @@ enum bulkhead_record {
 
 /**
  * Answer of BULKHEAD_CALL_GUEST_MEASURE. The digest starts as 32 zero bytes; each record makes it
- * SHA-256(digest || kind (8 bytes, little endian) || where (8 bytes) || SHA-256(content)). GUEST
- * comes at creation, RANGE and PAGE in the order of the calls, VCPU by index at the seal.
+ * H(digest || kind (8 bytes, little endian) || where (8 bytes) || H(content)), where H is the first
+ * 32 bytes of SHA-512. GUEST comes at creation, RANGE and PAGE in the order of the calls, VCPU by
+ * index at the seal.
  */
 struct bulkhead_measurement {
 	uint8_t digest[BULKHEAD_MEASUREMENT_BYTES];

@@ -9,13 +9,13 @@
 /* One record of a measurement, by OpenSSL. */
 static void extend(uint8_t *digest, uint64_t kind, uint64_t where, const void *content, size_t size)
 {
-	uint8_t record[80];
+	uint8_t record[80], whole[64];
 
 	memcpy(record, digest, 32);
 	memcpy(record + 32, &kind, 8);
 	memcpy(record + 40, &where, 8);
-	SHA256(content, size, record + 48);
-	SHA256(record, sizeof(record), digest);
+	memcpy(record + 48, SHA512(content, size, whole), 32);
+	memcpy(digest, SHA512(record, sizeof(record), whole), 32);
 }
 
 static void guests_and_handles_have_limits(void **state)
@@ -90,21 +90,21 @@ static void measurement_is_the_documented_chain(void **state)
 	assert_int_equal(*(uint64_t *)guest_of(handle)->vcpus[0].arch, 0x3131313131313131ull);
 }
 
-static void sha256_agrees_with_openssl(void **state)
+static void sha512_agrees_with_openssl(void **state)
 {
-	uint8_t data[300], digest[32], expected[32];
+	uint8_t data[600], digest[64], expected[64];
 
 	(void)state;
 	for (size_t size = 0; size < sizeof(data); size++) {
-		struct sha256 hash;
-		size_t whole = size / 64;
+		struct sha512 hash;
+		size_t whole = size / 128;
 
 		data[size] = (uint8_t)(size * 11);
-		sha256_start(&hash);
-		sha256_blocks(&hash, data, whole);
-		sha256_end(&hash, data + whole * 64, size - whole * 64, digest);
-		SHA256(data, size, expected);
-		assert_memory_equal(digest, expected, 32);
+		sha512_start(&hash);
+		sha512_blocks(&hash, data, whole);
+		sha512_end(&hash, data + whole * 128, size - whole * 128, digest, sizeof(digest));
+		SHA512(data, size, expected);
+		assert_memory_equal(digest, expected, sizeof(digest));
 	}
 }
 
@@ -241,7 +241,7 @@ int main(void)
 		TEST(guests_and_handles_have_limits),
 		TEST(memory_ranges_are_checked_and_counted),
 		TEST(measurement_is_the_documented_chain),
-		TEST(sha256_agrees_with_openssl),
+		TEST(sha512_agrees_with_openssl),
 		TEST(registers_of_a_protected_guest_are_closed_by_the_seal),
 		TEST(registers_of_an_unprotected_guest_stay_open),
 		TEST(run_page_stays_where_it_is_until_the_vcpu_is_gone),

@@ -16,7 +16,7 @@
 #define SAMPLES	     12u
 #define VCPU_PAGES   (1u + FAKE_VCPU_PAGES)
 #define PIN_PAGES    64u /* pinned by one hypercall */
-#define LOAD_CALLS   14u /* hypercalls that hash one page: 64 blocks, 5 a call, and one for the record */
+#define LOAD_CALLS   7u /* hypercalls that hash one page: 32 blocks, 5 a call, and two blocks that end hash and record */
 /* Hypercalls that clear pages, 16 a call; more than that are taken by a call of their own before. */
 #define CLEAR_CALLS(pages) (((pages) + 15) / 16 + ((pages) > 16))
 
