@@ -128,9 +128,12 @@ static void an_entry_that_changes_at_any_level_is_followed(void **state)
 		is_store();
 		put64(entries[level], kept);
 		is_load();
+		/* Twice: that nothing is there must not be remembered as what was there before. */
 		put64(entries[level], kept & ~P);
 		assert_null(find());
+		assert_null(find());
 		put64(entries[level], kept | NX);
+		assert_null(find());
 		assert_null(find());
 		put64(entries[level], kept);
 		is_load();
