@@ -7,6 +7,8 @@
 #include "kvm.h"
 #include "vhost_user.h"
 
+#include <virtqueue.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 
 #define BLOCK_CONFIG_BYTES 60u
 #define BAR_NOTIFY	  0x3000u
+#define USED_INDEX	  2u /* in a used ring (virtio 1.2, 2.7.8) */
 
 /* Where the number of queues stands in the configuration (virtio 1.2, 5.2.4), and the feature that says so. */
 #define CONFIG_QUEUES	  34u
@@ -38,6 +41,8 @@ struct shared_device {
 	int kick_fds[VIRTIO_QUEUES_MAX], call_fds[VIRTIO_QUEUES_MAX];
 	uint64_t doorbell; /* where the queues' doorbells lie; 0: not attached */
 	bool started;
+	bool is_lost; /* the backend went away, and the driver has not reset the device since: */
+	struct virtqueue lost[VIRTIO_QUEUES_MAX]; /* then the queues, as the monitor serves them */
 };
 
 static void attach_doorbells(struct shared_device *shared, bool attached)
@@ -52,6 +57,42 @@ static void attach_doorbells(struct shared_device *shared, bool attached)
 		(void)kvm_doorbell(shared->machine, shared->kick_fds[i], shared->doorbell + 4 * i, attached);
 	if (!attached)
 		shared->doorbell = 0;
+}
+
+/**
+ * Takes what the driver only gives a queue without a backend, and answers nothing else: what the relay does for a guest
+ * that shares no memory (relay_lost.h says why).
+ */
+static void discard(struct shared_device *shared, unsigned int index)
+{
+	struct virtqueue *queue = &shared->lost[index];
+	struct virtqueue_chain chain;
+	bool interrupt = false;
+
+	do
+		while (virtqueue_take(queue, &chain) == VIRTQUEUE_CHAIN)
+			if (chain.write_bytes == 0)
+				(void)virtqueue_complete(queue, chain.head, 0, &interrupt);
+	while (virtqueue_want_notify(queue, true));
+	if (interrupt)
+		(void)eventfd_write(shared->call_fds[index], 1);
+}
+
+/** Goes on with a queue where its backend left it: requests that only give something are answered in their order. */
+static void take_queue(struct shared_device *shared, unsigned int index)
+{
+	const struct virtio_pci_queue *queue = &shared->device.queues[index];
+	struct virtqueue *lost = &shared->lost[index];
+	struct memory *ram = &shared->machine->ram;
+	uint16_t answered;
+
+	*lost = (struct virtqueue){ 0 };
+	if (!queue->enabled || !memory_read(ram, queue->used + USED_INDEX, &answered, sizeof(answered)) ||
+	    !virtqueue_start(lost, ram, queue->size, queue->descriptors, queue->available, queue->used,
+			     shared->device.features_accepted & VIRTIO_F_EVENT_INDEX))
+		return;
+	lost->available_seen = lost->used_written = lost->used_signalled = answered;
+	discard(shared, index);
 }
 
 static void on_start(struct virtio_device *device)
@@ -93,14 +134,17 @@ static void on_reset(struct virtio_device *device)
 	attach_doorbells(shared, false);
 	if (shared->started && vhost_user_stop(&shared->backend, device->queue_count))
 		vhost_user_close(&shared->backend);
-	shared->started = false;
+	shared->started = shared->is_lost = false;
 }
 
 static void on_notify(struct virtio_device *device, unsigned int queue)
 {
 	struct shared_device *shared = (struct shared_device *)device;
 
-	(void)eventfd_write(shared->kick_fds[queue], 1);
+	if (shared->is_lost)
+		discard(shared, queue);
+	else
+		(void)eventfd_write(shared->kick_fds[queue], 1);
 }
 
 /** Follows the driver's MSI-X table: an unmasked vector gets its queues' events, a masked one lets them wait. */
@@ -250,4 +294,7 @@ void shared_device_backend_died(struct shared_device *shared)
 	virtio_pci_needs_reset(&shared->device);
 	if (virtio_pci_interrupt(&shared->device, -1, &message))
 		kvm_send_message(shared->machine, &message);
+	shared->is_lost = true;
+	for (unsigned int i = 0; i < shared->device.queue_count; i++)
+		take_queue(shared, i);
 }

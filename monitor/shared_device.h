@@ -24,7 +24,7 @@ void shared_device_destroy(struct shared_device *device);
 /** The backend's socket, for waiting on; it becomes readable only when the backend goes away. */
 int shared_device_backend_fd(const struct shared_device *device);
 
-/** Tells the guest that the device is gone until a reset. With the machine's lock held. */
+/** Tells the guest that the device is gone until a reset; until then takes what it only gives the device. With the machine's lock held. */
 void shared_device_backend_died(struct shared_device *device);
 
 /** Where its backend listens. */
