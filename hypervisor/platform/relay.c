@@ -226,17 +226,21 @@ static bool send_pieces(struct relay_queue *queue, uint32_t *budget_bytes, struc
 	return true;
 }
 
-/** Takes the next request, or the next part of one, if one is there and fits. Returns whether one is being sent. */
+/** Takes the next request out of the guest's ring. Returns whether there is one. */
 static bool take_request(struct relay_queue *queue, uint32_t *budget_bytes)
+{
+	if (virtqueue_take(&queue->guest, &queue->chain) != VIRTQUEUE_CHAIN)
+		return false;
+	queue->chain_waits = true;
+	relay_spend(budget_bytes, queue->chain.descriptor_count * RELAY_LOOK_BYTES);
+	return true;
+}
+
+/** Begins with the request that waits, or its next part, if that fits. Returns whether it is being sent. */
+static bool begin_request(struct relay_queue *queue, uint32_t *budget_bytes)
 {
 	uint32_t needed;
 
-	if (!queue->chain_waits) {
-		if (virtqueue_take(&queue->guest, &queue->chain) != VIRTQUEUE_CHAIN)
-			return false;
-		queue->chain_waits = true;
-		relay_spend(budget_bytes, queue->chain.descriptor_count * RELAY_LOOK_BYTES);
-	}
 	if (queue->split.in_flight)
 		return false;
 	if (queue->split.active) /* each part looks at all of them again */
@@ -268,16 +272,22 @@ void relay_forward(struct relay_queue *queue, uint32_t budget_bytes, struct rela
 		return;
 	}
 	while (!queue->backend_broken && !queue->guest.broken) {
-		if (queue->sending_head == RELAY_NONE && budget_bytes < RELAY_PAGE_BYTES) {
+		bool is_sending = queue->sending_head != RELAY_NONE;
+
+		if (!is_sending && budget_bytes < RELAY_PAGE_BYTES) {
 			effects->more = true;
 			break;
 		}
-		if (queue->sending_head == RELAY_NONE && !take_request(queue, &budget_bytes)) {
-			if (queue->chain_waits || virtqueue_is_drained(&queue->guest))
-				break;
-			relay_spend(&budget_bytes, RELAY_LOOK_BYTES); /* a driver may say again and again that there is one */
-			continue;
+		if (!is_sending && !queue->chain_waits) {
+			if (!take_request(queue, &budget_bytes)) {
+				if (virtqueue_is_drained(&queue->guest))
+					break;
+				relay_spend(&budget_bytes, RELAY_LOOK_BYTES); /* a driver may say again and again that there is one */
+			}
+			continue; /* a long one may have cost too much to begin with it now */
 		}
+		if (!is_sending && !begin_request(queue, &budget_bytes))
+			break;
 		if (!send_pieces(queue, &budget_bytes, effects))
 			break;
 		if (!publish(queue, queue->sending_head))

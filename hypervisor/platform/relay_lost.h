@@ -17,7 +17,7 @@
 /* What work costs beside the copy, in bytes of the budget: handling a request or one of its pieces, and looking at one of
  * its descriptors, which may have none. */
 #define RELAY_STEP_BYTES 2560u
-#define RELAY_LOOK_BYTES 256u
+#define RELAY_LOOK_BYTES 320u
 
 static inline void relay_spend(uint32_t *budget_bytes, uint32_t size_bytes)
 {
