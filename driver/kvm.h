@@ -155,7 +155,8 @@ int kvm_memory_fill(struct guest *guest, u64 address);
 
 /**
  * Fills everything that is declared and still empty. A sealed guest then never waits for memory, nor ends for want of it,
- * and a device may write where the guest has not been yet. Returns 0, -ENOMEM or -EINTR.
+ * and a device may write where the guest has not been yet. Returns 0, -EINTR, or -ENOMEM: Linux would have less than 32 MiB
+ * left, and nobody is ended to make room.
  */
 int kvm_memory_fill_all(struct guest *guest);
 

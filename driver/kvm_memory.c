@@ -23,6 +23,10 @@ struct guest_area {
 };
 
 #define BLOCK_FLAGS (GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_NORETRY)
+/* Linux looks for memory, but ends no program to get any: it is the guest that is refused. */
+#define PAGE_FLAGS  (GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+/* What a new guest leaves Linux, to go on with: 32 MiB. */
+#define LEFT_PAGES  (32ul << (20 - PAGE_SHIFT))
 
 static const struct guest_region *find_region(const struct guest *guest, u64 number)
 {
@@ -98,7 +102,7 @@ static struct page *area_page(struct guest_area *area, unsigned int index)
 	if (area->block)
 		return area->block + index;
 	if (!area->pages[index])
-		area->pages[index] = alloc_page(GFP_KERNEL_ACCOUNT);
+		area->pages[index] = alloc_page(PAGE_FLAGS);
 	return area->pages[index];
 }
 
@@ -158,10 +162,26 @@ static int fill_lent(struct guest *guest, const struct guest_region *region, str
 	return error;
 }
 
+/** Pages of the declared memory that Linux has yet to give. A block lies wholly inside what is declared. */
+static unsigned long missing_pages(struct guest *guest)
+{
+	const struct guest_area *area;
+	unsigned long index, count = 0;
+
+	for (unsigned int i = 0; i < guest->region_count; i++)
+		count += guest->regions[i].page_count;
+	xa_for_each(&guest->areas, index, area)
+		count -= area->block ? KVM_AREA_PAGES : bitmap_weight(area->filled, KVM_AREA_PAGES);
+	return count;
+}
+
 int kvm_memory_fill_all(struct guest *guest)
 {
 	int error = 0;
 
+	/* Asked before anything is taken: what is given to a guest Linux cannot take back, whoever needs it next. */
+	if (guest->is_protected && si_mem_available() < (long)(missing_pages(guest) + LEFT_PAGES))
+		return -ENOMEM;
 	for (unsigned int i = 0; i < guest->region_count && !error; i++) {
 		const struct guest_region *region = &guest->regions[i];
 		u64 end = region->first + region->page_count, number = region->first;

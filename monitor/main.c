@@ -132,6 +132,11 @@ static bool set_up_on_bulkhead(const struct options *options, char *error)
 	if (!bulkhead_guest_create(&machine, &launch, error, ERROR_BYTES))
 		return false;
 	status = bulkhead_guest_seal(&machine, digest);
+	if (status == -ENOMEM) {
+		snprintf(error, ERROR_BYTES, "%s: this PC has less than its %llu MiB free; end another guest, or lower \"memory\"",
+			 machine.config->name, (unsigned long long)(machine.config->memory_bytes >> 20));
+		return false;
+	}
 	if (status) {
 		snprintf(error, ERROR_BYTES, "%s: sealing it: %s", machine.config->name, strerror(-status));
 		return false;
