@@ -267,7 +267,7 @@ static void add_backups(struct console_form *form, const char *stick)
 			     : NULL;
 		if (source) {
 			snprintf(source->stick, sizeof(source->stick), "%.31s", stick);
-			snprintf(source->guest, sizeof(source->guest), "%s", guest);
+			memcpy(source->guest, guest, strlen(guest) + 1);
 			snprintf(source->text, sizeof(source->text), "%.60s, your own, from %.31s", guest, stick);
 		}
 		free(entries[i]);
