@@ -226,22 +226,20 @@ bool address_space_find_page(const struct address_space *space, struct input_add
 	const struct table_format *format = space->format;
 	const uint64_t large_mask = format->large_mask, large_leaf = format->large_leaf, mask = format->address_mask;
 	uint64_t entry = space->root.value;
+	unsigned int shift = PAGE_SHIFT + 9 * TABLE_LEVELS;
 
 	/* Every access of a relay walks: unrolled, the shifts are constants. */
 #pragma GCC unroll 4
-	for (unsigned int level = TABLE_LEVELS; level > 0; level--) {
+	do {
 		const uint64_t *table = arch_page(phys_at(entry & mask));
-		unsigned int shift = PAGE_SHIFT + 9 * (level - 1);
 
+		shift -= 9;
 		entry = read_entry(&table[at.value >> shift & (TABLE_ENTRIES - 1)]);
 		if (entry == 0)
 			return false;
-		if (level == 1 || (entry & large_mask) == large_leaf) {
-			*page = phys_at((entry & mask) | (at.value & ((1ull << shift) - PAGE_BYTES)));
-			return true;
-		}
-	}
-	return false;
+	} while (shift > PAGE_SHIFT && (entry & large_mask) != large_leaf);
+	*page = phys_at((entry & mask) | (at.value & ((1ull << shift) - PAGE_BYTES)));
+	return true;
 }
 
 /* The level at which a change of these pages is made: one large entry, or small ones. */
