@@ -11,8 +11,8 @@
 static const char usage[] =
 	"usage: bulkhead-console --socket PATH --console PATH [--port NAME] [--user NAME]\n"
 	"Serves one guest's virtio console over vhost-user until it gets SIGTERM. Whoever connects to the console's socket\n"
-	"sees the last output and takes over from who was there, who reads an end without a hang-up. What a guest sends may hold any terminal sequence: show it\n"
-	"with a program that filters them, as bulkhead console does.\n"
+	"sees the last output and takes over from who was there, who reads an end without a hang-up. What a guest sends may\n"
+	"hold any terminal sequence: show it with a program that filters them, as bulkhead console does.\n"
 	"With --port it is no console: a program in the guest opens /dev/virtio-ports/NAME and speaks with who is connected;\n"
 	"whoever connects before it has opened that is hung up on.\n\n"
 	"  --socket PATH   where the monitor connects\n"

@@ -53,7 +53,8 @@ static void connect_guest(const struct console *console, struct console_guest *g
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int file;
 
-	if (guest->file >= 0 || guest->is_taken || strcmp(guest->state, "running") != 0 || strlen(guest->path) >= sizeof(address.sun_path))
+	if (guest->file >= 0 || guest->is_taken || strcmp(guest->state, "running") != 0 ||
+	    strlen(guest->path) >= sizeof(address.sun_path))
 		return;
 	memcpy(address.sun_path, guest->path, strlen(guest->path));
 	file = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

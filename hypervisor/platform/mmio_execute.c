@@ -193,8 +193,8 @@ static bool only_sets_flags(enum mmio_operation operation)
 }
 
 /** Apart, as strings are: nearly all accesses are loads and stores, which then need few registers. */
-static __attribute__((noinline)) void calculate(struct mmio_state *state, const struct mmio_instruction *instruction, uint64_t address,
-		      const struct mmio_device *device)
+static __attribute__((noinline)) void calculate(struct mmio_state *state, const struct mmio_instruction *instruction,
+						uint64_t address, const struct mmio_device *device)
 {
 	unsigned int size = instruction->size_bytes;
 	uint64_t memory = device->read(device->context, address, size) & mask_of(size);
@@ -303,8 +303,9 @@ static bool string_element(struct mmio_state *state, const struct mmio_instructi
 	}
 }
 
-static __attribute__((noinline)) bool run_string(struct mmio_state *state, const struct mmio_instruction *instruction, struct memory *memory,
-		       uint64_t address, bool is_write, const struct mmio_device *device)
+static __attribute__((noinline)) bool run_string(struct mmio_state *state, const struct mmio_instruction *instruction,
+						 struct memory *memory, uint64_t address, bool is_write,
+						 const struct mmio_device *device)
 {
 	static const struct mmio_instruction count = { .gpr = GPR_RCX };
 	uint64_t left = state->gpr[GPR_RCX] & mask_of(instruction->address_bytes);
@@ -333,8 +334,8 @@ static void load(struct mmio_state *state, const struct mmio_instruction *instru
 	set_gpr(state, instruction, instruction->target_bytes, value);
 }
 
-static __attribute__((noinline)) void exchange(struct mmio_state *state, const struct mmio_instruction *instruction, uint64_t address,
-		     const struct mmio_device *device)
+static __attribute__((noinline)) void exchange(struct mmio_state *state, const struct mmio_instruction *instruction,
+					       uint64_t address, const struct mmio_device *device)
 {
 	unsigned int size = instruction->size_bytes;
 	uint64_t source = source_of(state, instruction);
