@@ -8,8 +8,8 @@
 #define AGENT_PC_NAME_BYTES 64
 
 /**
- * Enrols with `token_text`; `name` is what administrators see, 1 to AGENT_PC_NAME_BYTES bytes. Every step may be repeated: the same
- * token goes on where it stopped. Calls `say` with one line a step. Returns 0, -EINPROGRESS (an
+ * Enrols with `token_text`; `name` is what administrators see, 1 to AGENT_PC_NAME_BYTES bytes. Every step may be
+ * repeated: the same token goes on where it stopped. Calls `say` with one line a step. Returns 0, -EINPROGRESS (an
  * administrator must approve: ask again later), or negative errno with agent->error.
  */
 int agent_enrol(struct agent *agent, const char *token_text, const char *name,
